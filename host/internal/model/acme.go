@@ -1,0 +1,125 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Order is an ACME order (RFC 8555 section 7.1.3).
+type Order struct {
+	URL            string
+	Status         string
+	Expires        time.Time
+	Identifiers    []Identifier
+	Authorizations []string
+	Finalize       string
+	Certificate    string
+	Error          *ACMEError
+}
+
+// Authorization is an ACME authorization (RFC 8555 section 7.1.4).
+type Authorization struct {
+	URL        string
+	Status     string
+	Identifier Identifier
+	Challenges []ACMEChallenge
+	// Combinations of challenge indices of which one suffices; ACMEv2 sends
+	// none, and nil means each challenge alone.
+	Combinations [][]int
+	Expires      time.Time
+}
+
+// ACMEChallenge is one challenge as the CA offers it (RFC 8555 section 8).
+type ACMEChallenge struct {
+	Type   string
+	URL    string
+	Status string
+	// Token is empty for types that carry none.
+	Token   string
+	Error   *ACMEError
+	RawJSON []byte
+}
+
+// Statuses of RFC 8555 section 7.1.6.
+const (
+	StatusPending     = "pending"
+	StatusReady       = "ready"
+	StatusProcessing  = "processing"
+	StatusValid       = "valid"
+	StatusInvalid     = "invalid"
+	StatusDeactivated = "deactivated"
+	StatusExpired     = "expired"
+	StatusRevoked     = "revoked"
+)
+
+// ACMEError is a problem document of a CA (RFC 8555 section 6.7).
+type ACMEError struct {
+	// Type is the URN as sent.
+	Type   string
+	Detail string
+	// Status is the HTTP status; 0 if it came inside another object.
+	Status int
+	// RetryAfter as the CA asked; zero: it did not.
+	RetryAfter  time.Duration
+	Subproblems []ACMESubproblem
+	// Method and URL of the request that failed; empty inside another object.
+	Method string
+	URL    string
+}
+
+// ACMESubproblem is about one identifier (RFC 8555 section 6.7.1).
+type ACMESubproblem struct {
+	Type       string
+	Detail     string
+	Identifier Identifier
+}
+
+const acmeURN = "urn:ietf:params:acme:error:"
+
+// Short is the type without the ACME URN; another type stays whole.
+func (e *ACMEError) Short() string { return strings.TrimPrefix(e.Type, acmeURN) }
+
+func (e *ACMEError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Detail)
+	if b.Len() == 0 {
+		b.WriteString("the CA gave no detail")
+	}
+	if e.Short() != "" {
+		fmt.Fprintf(&b, " (%s)", e.Short())
+	}
+	for _, s := range e.Subproblems {
+		fmt.Fprintf(&b, "; %s: %s (%s)", s.Identifier, s.Detail, strings.TrimPrefix(s.Type, acmeURN))
+	}
+	return b.String()
+}
+
+// Directory is what a CA says of itself (RFC 8555 section 7.1.1).
+type Directory struct {
+	URL         string
+	Terms       string
+	Website     string
+	EABRequired bool
+	Profiles    map[string]string
+	RenewalInfo string
+}
+
+// Account is an ACME account as it is kept.
+type Account struct {
+	Name    string    `json:"name"`
+	Server  string    `json:"server"`
+	URL     string    `json:"url"`
+	Contact []string  `json:"contact,omitempty"`
+	Terms   string    `json:"terms_agreed,omitempty"`
+	Created time.Time `json:"created"`
+	EABKid  string    `json:"eab_kid,omitempty"`
+}
+
+// Issued is a certificate that came from a CA, with its key.
+type Issued struct {
+	LeafPEM      []byte
+	ChainPEM     []byte
+	FullchainPEM []byte
+	KeyPEM       []byte
+}

@@ -1,0 +1,98 @@
+package model
+
+import "time"
+
+// Lineage is what is kept of one certificate over its versions:
+// lineages/<name>.json.
+type Lineage struct {
+	Name string `json:"name"`
+	// Request is how it was obtained and will be renewed.
+	Request Request `json:"request"`
+	// Instances are those that the request uses, as they were configured.
+	Instances map[string]Instance `json:"instances,omitempty"`
+	Created   time.Time           `json:"created"`
+	// Version is the newest; nil: none was obtained yet.
+	Version *Version `json:"version,omitempty"`
+	// Targets is the state of each installer instance, by name.
+	Targets map[string]Target `json:"targets,omitempty"`
+	// Events that its instances wanted last time, by instance.
+	Events   map[string][]string `json:"events,omitempty"`
+	Failures *Failures           `json:"failures,omitempty"`
+}
+
+// Version is one certificate of a lineage.
+type Version struct {
+	// Number counts from 1; its directory is Number with four digits.
+	Number int `json:"number"`
+	// Serial is hexadecimal, lower case.
+	Serial string `json:"serial"`
+	// Fingerprint is the SHA-256 of the leaf, hexadecimal, lower case.
+	Fingerprint string    `json:"fingerprint"`
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	Issuer      string    `json:"issuer"`
+	KeyType     KeyType   `json:"key_type"`
+	Names       []string  `json:"names"`
+}
+
+// Target is what one installer instance serves of a lineage.
+type Target struct {
+	// Deployed is the version that was made live there; 0: none.
+	Deployed int `json:"deployed"`
+	// Proven is the version that a handshake has shown; 0: none.
+	Proven    int        `json:"proven"`
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	At        time.Time  `json:"at,omitzero"`
+	// Error is the last one; empty: the last deployment went well.
+	Error string `json:"error,omitempty"`
+}
+
+// Failures are those since the last success.
+type Failures struct {
+	Count int       `json:"count"`
+	Last  time.Time `json:"last"`
+	Error string    `json:"error"`
+}
+
+// Item is one line of a plan.
+type Item struct {
+	Request Request `json:"request"`
+	Action  Action  `json:"action"`
+	// Why, for a person: "expires in 20 days", "not due before 2026-12-01".
+	Why string `json:"why"`
+	// Due is when it will be due, if Action is None.
+	Due time.Time `json:"due,omitzero"`
+	// Deploy lists the targets that have to be deployed to.
+	Deploy []string `json:"deploy,omitempty"`
+}
+
+// Action of a plan's item.
+type Action string
+
+// Actions. Issue and Renew also deploy.
+const (
+	Issue  Action = "issue"
+	Renew  Action = "renew"
+	Deploy Action = "deploy"
+	None   Action = "none"
+)
+
+// Plan is what has to be done, sorted by name.
+type Plan struct {
+	Items []Item `json:"items"`
+}
+
+// Outcome is what became of one lineage in a run.
+type Outcome struct {
+	Name   string
+	Action Action
+	// Why is the plan's reason.
+	Why string
+	Due time.Time
+	// Version that is live now; nil: none.
+	Version *Version
+	Paths   Paths
+	Targets map[string]Target
+	// Err is nil if all went well.
+	Err error
+}

@@ -1,0 +1,148 @@
+// Package model holds the values that the stages of a run pass to each other:
+// data only, no behaviour beyond printing and comparing.
+package model
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+// The vocabulary of the plugin contract is used through the host as it is.
+type (
+	Identifier = sdk.Identifier
+	Challenge  = sdk.Challenge
+	Endpoint   = sdk.Endpoint
+	Paths      = sdk.Paths
+	Problem    = sdk.Problem
+)
+
+// KeyType names the key of a certificate.
+type KeyType string
+
+// Key types; the zero value means P256.
+const (
+	P256    KeyType = "p256"
+	P384    KeyType = "p384"
+	RSA2048 KeyType = "rsa2048"
+	RSA3072 KeyType = "rsa3072"
+	RSA4096 KeyType = "rsa4096"
+)
+
+// KeyTypes lists them all, the default first.
+func KeyTypes() []KeyType { return []KeyType{P256, P384, RSA2048, RSA3072, RSA4096} }
+
+// Rule says which instances may prove a name, in order of preference.
+type Rule struct {
+	// Match is an exact name, "*.x", a ".zone" suffix or "type:ip"; empty
+	// matches everything.
+	Match string   `json:"match,omitempty"`
+	With  []string `json:"with"`
+}
+
+// Matches says whether the rule is for this identifier.
+func (r Rule) Matches(id Identifier) bool {
+	switch {
+	case r.Match == "":
+		return true
+	case strings.HasPrefix(r.Match, "type:"):
+		return id.Type == strings.TrimPrefix(r.Match, "type:")
+	case strings.HasPrefix(r.Match, "."):
+		return strings.HasSuffix("."+id.Value, r.Match)
+	default:
+		return id.String() == r.Match
+	}
+}
+
+// Instance is one configured plugin.
+type Instance struct {
+	Name   string `json:"name"`
+	Plugin string `json:"plugin"`
+	// Settings are effective values of the settings that are not secret.
+	Settings map[string]any `json:"settings,omitempty"`
+	// Secrets are references by setting name, never values.
+	Secrets map[string]SecretRef `json:"secrets,omitempty"`
+	// Timeout of one call; zero: the default of the call.
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// SecretRef says where a secret is; exactly one field is set.
+type SecretRef struct {
+	File string `json:"file,omitempty"`
+	Env  string `json:"env,omitempty"`
+}
+
+// String names the reference, for messages.
+func (r SecretRef) String() string {
+	if r.Env != "" {
+		return "environment variable " + r.Env
+	}
+	return "file " + r.File
+}
+
+// Request is one certificate that is wanted.
+type Request struct {
+	// Name of the lineage.
+	Name        string       `json:"name"`
+	Identifiers []Identifier `json:"identifiers"`
+	KeyType     KeyType      `json:"key_type"`
+	// Server is the CA's directory URL; Account names the account there.
+	Server       string   `json:"server"`
+	Account      string   `json:"account"`
+	Authenticate []Rule   `json:"authenticate,omitempty"`
+	Deploy       []string `json:"deploy,omitempty"`
+	Hooks        []string `json:"hooks,omitempty"`
+	// Preferred are challenge types in the user's order; empty: the plugins'.
+	Preferred []string `json:"preferred_challenges,omitempty"`
+}
+
+// With gives the instances for an identifier by the first rule that matches.
+func (r Request) With(id Identifier) []string {
+	for _, rule := range r.Authenticate {
+		if rule.Matches(id) {
+			return rule.With
+		}
+	}
+	return nil
+}
+
+// Names gives the identifiers as they stand in the certificate.
+func (r Request) Names() []string { return Names(r.Identifiers) }
+
+// Names gives identifiers as text.
+func Names(ids []Identifier) []string {
+	out := make([]string, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, id.String())
+	}
+	return out
+}
+
+// Uses lists every instance that the request uses, sorted, once.
+func (r Request) Uses() []string {
+	var out []string
+	for _, rule := range r.Authenticate {
+		out = append(out, rule.With...)
+	}
+	out = append(out, r.Deploy...)
+	out = append(out, r.Hooks...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// SameNames says whether two lists hold the same identifiers in any order.
+func SameNames(a, b []Identifier) bool {
+	x, y := Names(a), Names(b)
+	slices.Sort(x)
+	slices.Sort(y)
+	return slices.Equal(slices.Compact(x), slices.Compact(y))
+}
+
+// IsIP says whether a name given by a user is an IP address.
+func IsIP(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
+}

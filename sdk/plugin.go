@@ -1,0 +1,220 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+
+	"github.com/certwright/certwright/sdk/internal/wire"
+)
+
+// Plugin is what an author declares and gives to [Serve].
+type Plugin struct {
+	// Name is that of the binary without "certwright-plugin-".
+	Name string
+	// Version of the plugin, for instance "1.2.0".
+	Version string
+	// Summary is one line for `certwright plugins list`.
+	Summary  string
+	Homepage string
+
+	// Settings is a pointer to a struct whose tags declare the settings; the
+	// SDK fills it before any other call:
+	//
+	//	Path string `setting:"path,required" doc:"directory to write to"`
+	//
+	// Options after the name: required, secret. Further tags: default, doc,
+	// choices. A field of type Secret is a secret. Nil: there are no settings.
+	Settings any
+
+	// At least one role. A role may also implement Configurer, HealthChecker
+	// and the optional interfaces of its kind.
+	Authenticator Authenticator
+	Installer     Installer
+	Hook          Hook
+
+	// ChallengeTypes that the Authenticator answers, most preferred first.
+	// [DNS] needs none.
+	ChallengeTypes []string
+	// ExclusiveResources cannot be used by two plugins at once.
+	ExclusiveResources []Resource
+	// HookEvents that Hook.Run wants.
+	HookEvents []string
+	// Permissions is all that the plugin touches; the rest is refused when it
+	// runs in its sandbox.
+	Permissions Permissions
+	// DNS: see DNSMode. Env: see EnvMode.
+	DNS DNSMode
+	Env EnvMode
+	// Serial asks that orders run one after the other.
+	Serial bool
+}
+
+// Instance tells a plugin which one it is.
+type Instance struct {
+	// Name of the instance in the user's configuration.
+	Name string
+	// StateDir is the instance's own directory, 0700. It outlives the process.
+	StateDir string
+	// ValidateOnly: check the settings only; touch nothing.
+	ValidateOnly bool
+	HostVersion  string
+}
+
+// Configurer is a role that checks its settings, which are filled in by then,
+// or prepares itself. It is called once, before any other work. It MUST be
+// quick and MUST NOT change anything outside the plugin.
+type Configurer interface {
+	Configure(context.Context, Instance) error
+}
+
+// HealthChecker is a role that can say whether it could work now.
+type HealthChecker interface {
+	// Health returns an error if not. deep also tries the credentials.
+	Health(ctx context.Context, deep bool) error
+}
+
+var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// Description checks the declaration and gives what Describe answers. The error
+// is for the author: the plugin as it is cannot be served.
+func (p Plugin) Description() (Description, error) {
+	settings, err := schemaOf(p.Settings)
+	if err != nil {
+		return Description{}, err
+	}
+	d := Description{
+		Protocol: []int{wire.Major}, Name: p.Name, Version: p.Version, Summary: p.Summary, Homepage: p.Homepage,
+		Settings: settings, Permissions: p.Permissions, DNS: p.DNS, Env: p.Env,
+		ExclusiveResources: p.ExclusiveResources, HookEvents: p.HookEvents, Serial: p.Serial,
+	}
+	types := p.ChallengeTypes
+	if p.Authenticator != nil {
+		d.Roles = append(d.Roles, RoleAuthenticator)
+		if _, ok := p.Authenticator.(dnsAuthenticator); ok {
+			if len(types) == 0 {
+				types = []string{DNS01}
+			}
+			if d.DNS == "" {
+				d.DNS = HostDNS
+			}
+		}
+	}
+	if d.DNS == "" && slices.Contains(types, DNS01) {
+		d.DNS = HostDNS
+	}
+	if d.Env == "" {
+		d.Env = MinimalEnv
+	}
+	if d.Permissions.Key == "" {
+		d.Permissions.Key = KeyPath
+	}
+	for _, t := range types {
+		ct := ChallengeType{Type: t, IdentifierTypes: []string{"dns"}}
+		if t == HTTP01 || t == TLSALPN01 { // RFC 8738 section 4
+			ct.IdentifierTypes = append(ct.IdentifierTypes, "ip")
+		}
+		d.ChallengeTypes = append(d.ChallengeTypes, ct)
+	}
+	if p.Installer != nil {
+		d.Roles = append(d.Roles, RoleInstaller)
+	}
+	if p.Hook != nil {
+		d.Roles = append(d.Roles, RoleHook)
+	}
+	d.Features = p.features()
+	return d, errors.Join(p.check(d)...)
+}
+
+func (p Plugin) check(d Description) []error {
+	var errs []error
+	if !namePattern.MatchString(p.Name) {
+		errs = append(errs, fmt.Errorf("plugin name %q: wants lower-case letters, digits and dashes", p.Name))
+	}
+	if p.Version == "" {
+		errs = append(errs, errors.New("the plugin has no version"))
+	}
+	if len(d.Roles) == 0 {
+		errs = append(errs, errors.New("the plugin has no role: set Authenticator, Installer or Hook"))
+	}
+	if p.Authenticator != nil && len(d.ChallengeTypes) == 0 {
+		errs = append(errs, errors.New("the authenticator names no ChallengeTypes"))
+	}
+	if p.Hook != nil && len(p.HookEvents) == 0 {
+		errs = append(errs, errors.New("the hook names no HookEvents"))
+	}
+	names := map[string]bool{}
+	for _, s := range d.Settings {
+		names[s.Name] = true
+	}
+	perms := p.Permissions
+	values := slices.Concat(perms.Read, perms.Write, perms.Execute, perms.ConnectTCP, perms.BindTCP, perms.UnixSockets)
+	for _, r := range p.ExclusiveResources {
+		values = append(values, r.Value)
+	}
+	for _, v := range values {
+		if v.Setting != "" && !names[v.Setting] {
+			errs = append(errs, fmt.Errorf("a permission or resource refers to the setting %q, which does not exist", v.Setting))
+		}
+	}
+	for _, v := range slices.Concat(perms.ConnectTCP, perms.BindTCP) {
+		if _, err := net.LookupPort("tcp", v.Literal); v.Setting == "" && err != nil {
+			errs = append(errs, fmt.Errorf("a TCP permission wants a port, not %q", v.Literal))
+		}
+	}
+	if perms.Unconfined && perms.Reason == "" {
+		errs = append(errs, errors.New("an unconfined plugin must say why in Permissions.Reason"))
+	}
+	return errs
+}
+
+func (p Plugin) features() []string {
+	var out []string
+	add := func(name string, ok bool) {
+		if ok {
+			out = append(out, name)
+		}
+	}
+	_, ok := roleAs[Preferrer](p.Authenticator)
+	add(FeaturePrefer, ok)
+	_, ok = roleAs[Namer](p.Installer)
+	add(FeatureNames, ok)
+	_, ok = roleAs[ConfigTester](p.Installer)
+	add(FeatureConfigTest, ok)
+	_, ok = roleAs[Rollbacker](p.Installer)
+	add(FeatureRollback, ok)
+	_, ok = roleAs[Enhancer](p.Installer)
+	add(FeatureEnhance, ok)
+	add(FeatureHealth, len(optional[HealthChecker](p)) > 0)
+	return out
+}
+
+// roleAs finds an optional interface on a role, through OneByOne too.
+func roleAs[T any](role any) (T, bool) {
+	if o, ok := role.(interface{ unwrap() any }); ok {
+		role = o.unwrap()
+	}
+	t, ok := role.(T)
+	return t, ok
+}
+
+// optional gives each distinct role that implements T, once.
+func optional[T any](p Plugin) []T {
+	var out []T
+	for _, role := range []any{p.Authenticator, p.Installer, p.Hook} {
+		t, ok := roleAs[T](role)
+		if ok && !slices.ContainsFunc(out, func(o T) bool { return same(o, t) }) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// same compares two roles, of which uncomparable ones are never equal.
+func same(a, b any) (equal bool) {
+	defer func() { _ = recover() }()
+	return a == b
+}
