@@ -1,0 +1,186 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
+)
+
+// Bind holds the settings of an instance against the plugin's description: text
+// from the command line is read by type, secrets become references. Each
+// mistake is reported with its place. Whether what is there suffices is for the
+// check of the schema, which knows no places: see Place.
+func Bind(i Instance, d sdk.Description) (model.Instance, error) {
+	out := model.Instance{
+		Name: i.Name, Plugin: i.Plugin, Timeout: i.Timeout,
+		Settings: map[string]any{}, Secrets: map[string]model.SecretRef{},
+	}
+	schema := map[string]sdk.Setting{}
+	for _, s := range d.Settings {
+		schema[s.Name] = s
+	}
+	names := make([]string, 0, len(i.Settings))
+	for name := range i.Settings {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var errs []error
+	for _, name := range names {
+		v, s := i.Settings[name], schema[name]
+		if s.Secret {
+			ref, err := v.secret()
+			if err != nil {
+				errs = append(errs, errorAt(v.Pos, "setting %s of instance %s %v", name, i.Name, err))
+			}
+			out.Secrets[name] = ref
+			continue
+		}
+		value, err := v.typed(s.Type)
+		if err != nil {
+			errs = append(errs, errorAt(v.Pos, "setting %s of instance %s %v", name, i.Name, err))
+		}
+		out.Settings[name] = value
+	}
+	return out, errors.Join(errs...)
+}
+
+// Place says where a setting of the instance was written, or the instance.
+func (i Instance) Place(setting string) Pos {
+	if v, ok := i.Settings[setting]; ok {
+		return v.Pos
+	}
+	return i.Pos
+}
+
+// At makes an error of usage about a setting of the instance.
+func (i Instance) At(setting, format string, args ...any) error {
+	return errorAt(i.Place(setting), "instance %s: %s", i.Name, fmt.Sprintf(format, args...))
+}
+
+func (v Value) typed(t sdk.SettingType) (any, error) {
+	if v.Text == nil {
+		return v.Any, nil
+	}
+	text := *v.Text
+	switch t {
+	case sdk.BoolSetting:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return nil, fmt.Errorf("wants true or false, not %q", text)
+		}
+		return b, nil
+	case sdk.IntSetting:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("wants a whole number, not %q", text)
+		}
+		return n, nil
+	case sdk.ListSetting:
+		return fromFlow[[]string](text, "a list such as [a, b]")
+	case sdk.MapSetting:
+		return fromFlow[map[string]string](text, "a map such as {a: b}")
+	default:
+		return text, nil
+	}
+}
+
+func fromFlow[T any](text, want string) (any, error) {
+	var out T
+	if err := yaml.Unmarshal([]byte(text), &out); err != nil {
+		return nil, fmt.Errorf("wants %s, not %q", want, text)
+	}
+	return out, nil
+}
+
+const secretForms = "is a secret and wants a reference: {file: PATH} or {env: NAME}; on the command line @PATH or =env:NAME"
+
+func (v Value) secret() (model.SecretRef, error) {
+	if v.Text == nil {
+		return secretRef(v.Any)
+	}
+	return SecretFlag(*v.Text)
+}
+
+// SecretFlag reads a reference as it is given on the command line.
+func SecretFlag(text string) (model.SecretRef, error) {
+	var ref model.SecretRef
+	switch {
+	case len(text) > 1 && text[0] == '@':
+		path, err := filepath.Abs(text[1:])
+		if err != nil {
+			return ref, fmt.Errorf("path %s: %w", text[1:], err)
+		}
+		ref.File = path
+	case len(text) > 5 && text[:5] == "=env:":
+		ref.Env = text[5:]
+	case len(text) > 4 && text[:4] == "env:": // --set I.K==env:NAME lost one "="
+		ref.Env = text[4:]
+	default:
+		return ref, errors.New(secretForms)
+	}
+	return ref, nil
+}
+
+func secretRef(value any) (model.SecretRef, error) {
+	var ref model.SecretRef
+	m, ok := value.(map[string]any)
+	if !ok || len(m) != 1 {
+		return ref, errors.New(secretForms)
+	}
+	for kind, target := range m {
+		text, isText := target.(string)
+		if !isText || text == "" {
+			return ref, errors.New(secretForms)
+		}
+		switch kind {
+		case "file":
+			if !filepath.IsAbs(text) {
+				return ref, fmt.Errorf("names the file %q, which is not an absolute path", text)
+			}
+			ref.File = text
+		case "env":
+			ref.Env = text
+		default:
+			return ref, fmt.Errorf("has a reference of kind %q; %s", kind, secretForms)
+		}
+	}
+	return ref, nil
+}
+
+// ReadSecret fetches what a reference leads to. One final newline, which
+// editors add, is not part of the secret.
+func ReadSecret(ref model.SecretRef) ([]byte, error) {
+	var secret []byte
+	switch {
+	case ref.Env != "":
+		value, ok := os.LookupEnv(ref.Env)
+		if !ok {
+			return nil, fmt.Errorf("the %s is not set", ref)
+		}
+		secret = []byte(value)
+	case ref.File != "":
+		data, err := os.ReadFile(ref.File)
+		if err != nil {
+			var pe *fs.PathError
+			if errors.As(err, &pe) {
+				err = pe.Err
+			}
+			return nil, fmt.Errorf("the %s cannot be read: %w", ref, err)
+		}
+		secret = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+	}
+	if len(secret) == 0 {
+		return nil, fmt.Errorf("the %s holds no secret: it is empty", ref)
+	}
+	return secret, nil
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+// hostLabel is RFC 1123's label, and the underscore that some names have.
+var hostLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$`)
+
+var toASCII = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false), idna.VerifyDNSLength(true))
+
+// ParseIdentifier reads a name as a user writes it: any case, Unicode or
+// A-labels, a final dot, a wildcard or an IP address.
+func ParseIdentifier(name string) (model.Identifier, error) {
+	if addr, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		if addr.Zone() != "" {
+			return model.Identifier{}, fmt.Errorf("the address %s has a zone, which no certificate can hold", name)
+		}
+		return model.Identifier{Type: "ip", Value: addr.Unmap().String()}, nil
+	}
+	id := model.Identifier{Type: "dns"}
+	rest, wildcard := strings.CutPrefix(strings.TrimSuffix(name, "."), "*.")
+	id.Wildcard = wildcard
+	if strings.Contains(rest, "*") {
+		return id, fmt.Errorf("%q: a wildcard can only stand alone at the front, as in *.example.com", name)
+	}
+	ascii, err := toASCII.ToASCII(rest)
+	if err != nil {
+		return id, fmt.Errorf("%q is not a domain name: %w", name, err)
+	}
+	if err := checkHost(ascii); err != nil {
+		return id, fmt.Errorf("%q is not a domain name: %w", name, err)
+	}
+	id.Value = ascii
+	return id, nil
+}
+
+func checkHost(name string) error {
+	for label := range strings.SplitSeq(name, ".") {
+		if !hostLabel.MatchString(label) {
+			return fmt.Errorf("the label %q has characters that a host name cannot have", label)
+		}
+	}
+	return nil
+}
+
+// ParseIdentifiers reads several names; one that stands twice is kept once.
+func ParseIdentifiers(names []string) ([]model.Identifier, error) {
+	var out []model.Identifier
+	var errs []error
+	seen := map[model.Identifier]bool{}
+	for _, name := range names {
+		id, err := ParseIdentifier(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// LineageName is the default name of a certificate for a first name.
+func LineageName(id model.Identifier) string {
+	return strings.ReplaceAll(id.Value, ":", "-")
+}
+
+var lineageName = regexp.MustCompile(`^[a-z0-9_][a-z0-9._-]*$`)
+
+func validName(name string) bool {
+	return len(name) <= 240 && lineageName.MatchString(name)
+}
+
+// ChallengeTypes spells short names out: http, dns, tls-alpn.
+func ChallengeTypes(names []string) []string {
+	out := make([]string, 0, len(names))
+	for _, n := range names {
+		n = strings.ToLower(strings.TrimSpace(n))
+		switch n {
+		case "http", "dns", "tls-alpn", "dns-account", "dns-persist":
+			n += "-01"
+		}
+		out = append(out, n)
+	}
+	return out
+}

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/spf13/viper"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+// Sources says where a configuration comes from.
+type Sources struct {
+	// ConfigDir as given by flag or CERTWRIGHT_CONFIG_DIR; empty: the usual.
+	ConfigDir string
+	// Flags are the global scalars given on the command line, by key
+	// ("server", "email", "ca_bundle", "agree_tos", "key_type", "state_dir").
+	Flags map[string]any
+	// PluginDirs given on the command line.
+	PluginDirs []string
+}
+
+// FileName is the name of the main file in the configuration directory.
+const FileName = "certwright.yaml"
+
+// Load reads certwright.yaml and conf.d/*.yaml, which may both be missing, and
+// resolves the rest. Every mistake is reported, with its place.
+func Load(s Sources) (*Config, error) {
+	dir := s.ConfigDir
+	if dir == "" {
+		dir = os.Getenv("CERTWRIGHT_CONFIG_DIR")
+	}
+	explicit := dir != ""
+	if dir == "" {
+		dir = defaultDir("XDG_CONFIG_HOME", ".config", "/etc/certwright")
+	}
+	cfg := &Config{PluginDirs: s.PluginDirs}
+	v := viper.New()
+	v.SetConfigType("yaml")
+	v.SetEnvPrefix("CERTWRIGHT")
+	v.SetDefault("server", "letsencrypt")
+	v.SetDefault("key_type", string(model.P256))
+	v.SetDefault("state_dir", defaultDir("XDG_STATE_HOME", ".local/state", "/var/lib/certwright"))
+	for key := range scalars {
+		if err := v.BindEnv(key); err != nil {
+			return nil, fmt.Errorf("bind the environment of %s: %w", key, err)
+		}
+	}
+	if err := readFiles(dir, explicit, v, cfg); err != nil {
+		return nil, err
+	}
+	for key, value := range s.Flags {
+		v.Set(key, value)
+	}
+	if err := fromViper(v, cfg); err != nil {
+		return nil, err
+	}
+	var err error
+	if cfg.ConfigDir, err = absolute(dir); err != nil {
+		return nil, fmt.Errorf("configuration directory %s: %w", dir, err)
+	}
+	return cfg, cfg.check()
+}
+
+// defaultDir is the system's directory for root, the user's own otherwise.
+func defaultDir(variable, below, system string) string {
+	if os.Geteuid() == 0 {
+		return system
+	}
+	if base := os.Getenv(variable); filepath.IsAbs(base) {
+		return filepath.Join(base, "certwright")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return system
+	}
+	return filepath.Join(home, below, "certwright")
+}
+
+func readFiles(dir string, explicit bool, v *viper.Viper, cfg *Config) error {
+	if _, err := os.Stat(dir); explicit && err != nil {
+		return errorAt(Pos{File: dir, Line: 1, Col: 1}, "the configuration directory cannot be read: %v", errors.Unwrap(err))
+	}
+	files := []string{filepath.Join(dir, FileName)}
+	more, err := filepath.Glob(filepath.Join(dir, "conf.d", "*.yaml"))
+	if err != nil {
+		return fmt.Errorf("list %s/conf.d: %w", dir, err)
+	}
+	sort.Strings(more)
+	var errs []error
+	for _, file := range append(files, more...) {
+		data, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			errs = append(errs, errorAt(Pos{File: file, Line: 1, Col: 1}, "cannot be read: %v", err))
+			continue
+		}
+		cfg.Files = append(cfg.Files, file)
+		if err := decode(file, data, cfg); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if err := v.MergeConfig(bytes.NewReader(data)); err != nil {
+			errs = append(errs, syntaxError(file, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func fromViper(v *viper.Viper, cfg *Config) error {
+	var errs []error
+	cfg.Email = v.GetString("email")
+	if cfg.Email != "" && !strings.Contains(cfg.Email, "@") {
+		errs = append(errs, errorAt(Pos{}, "email %q is not an address", cfg.Email))
+	}
+	cfg.AgreeTOS = v.GetBool("agree_tos")
+	cfg.KeyType = model.KeyType(v.GetString("key_type"))
+	if err := checkKeyType(cfg.KeyType); err != nil {
+		errs = append(errs, errorAt(Pos{}, "%v", err))
+	}
+	var err error
+	if cfg.Server, err = ServerURL(v.GetString("server")); err != nil {
+		errs = append(errs, errorAt(Pos{}, "%v", err))
+	}
+	if cfg.CABundle, err = absolute(v.GetString("ca_bundle")); err != nil {
+		errs = append(errs, errorAt(Pos{}, "ca_bundle: %v", err))
+	}
+	if cfg.StateDir, err = absolute(v.GetString("state_dir")); err != nil {
+		errs = append(errs, errorAt(Pos{}, "state_dir: %v", err))
+	}
+	return errors.Join(errs...)
+}
+
+// check finds what is wrong between parts: names that stand twice, references
+// to what does not exist.
+func (c *Config) check() error {
+	var errs []error
+	unique := func(kind string, name func(int) (string, Pos), n int) {
+		seen := map[string]Pos{}
+		for i := range n {
+			key, p := name(i)
+			if first, twice := seen[key]; twice {
+				errs = append(errs, errorAt(p, "the %s %q is defined at %s already", kind, key, first))
+				continue
+			}
+			seen[key] = p
+		}
+	}
+	unique("account", func(i int) (string, Pos) { return c.Accounts[i].Name, c.Accounts[i].Pos }, len(c.Accounts))
+	unique("instance", func(i int) (string, Pos) { return c.Instances[i].Name, c.Instances[i].Pos }, len(c.Instances))
+	for i := range c.Certificates {
+		cert := &c.Certificates[i]
+		if cert.Name == "" {
+			id, err := ParseIdentifier(cert.Names[0])
+			if err != nil {
+				continue // reported below
+			}
+			cert.Name = LineageName(id)
+		}
+		if !validName(cert.Name) {
+			errs = append(errs, errorAt(cert.Pos, "the certificate name %q wants lower-case letters, digits, dots, dashes and underscores", cert.Name))
+		}
+	}
+	unique("certificate", func(i int) (string, Pos) { return c.Certificates[i].Name, c.Certificates[i].Pos }, len(c.Certificates))
+	for _, cert := range c.Certificates {
+		errs = append(errs, c.checkCertificate(cert)...)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkCertificate(cert Certificate) []error {
+	var errs []error
+	if _, ok := c.Account(cert.Account); cert.Account != "" && !ok {
+		errs = append(errs, errorAt(cert.Pos, "certificate %s: there is no account %q", cert.Name, cert.Account))
+	}
+	uses := append(append([]string{}, cert.Deploy...), cert.Hooks...)
+	for _, r := range cert.Authenticate {
+		uses = append(uses, r.With...)
+	}
+	for _, name := range uses {
+		if err := checkInstanceName(name); err != nil {
+			errs = append(errs, errorAt(cert.Pos, "certificate %s: %v", cert.Name, err))
+		}
+	}
+	if _, err := c.request(cert); err != nil {
+		errs = append(errs, errorAt(cert.Pos, "certificate %s: %v", cert.Name, err))
+	}
+	return errs
+}

@@ -1,0 +1,148 @@
+// Package plan decides what has to be done and why. It is pure: no I/O, and the
+// clock is handed in.
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+// Input is all that a plan is made of.
+type Input struct {
+	Now time.Time
+	// Requests are the certificates that are wanted.
+	Requests []model.Request
+	// Lineages are those that exist, by name.
+	Lineages map[string]model.Lineage
+	// Force renews what is not due.
+	Force bool
+	// NoDeploy plans no deployment of what is there already (certonly).
+	NoDeploy bool
+	// DeployOnly plans nothing but deployments (install).
+	DeployOnly bool
+}
+
+// Make gives one item for each request, sorted by name.
+func Make(in Input) model.Plan {
+	p := model.Plan{}
+	for _, r := range in.Requests {
+		item := decide(in, r)
+		item.Request = r
+		p.Items = append(p.Items, item)
+	}
+	sort.Slice(p.Items, func(a, b int) bool { return p.Items[a].Request.Name < p.Items[b].Request.Name })
+	return p
+}
+
+func decide(in Input, r model.Request) model.Item {
+	lineage, known := in.Lineages[r.Name]
+	v := lineage.Version
+	targets := behind(lineage, r)
+	switch {
+	case in.DeployOnly && v == nil:
+		return model.Item{Action: model.None, Why: "there is no certificate to deploy"}
+	case in.DeployOnly:
+		return model.Item{Action: model.Deploy, Why: "asked for", Deploy: r.Deploy}
+	case !known || v == nil:
+		return model.Item{Action: model.Issue, Why: "there is none yet", Deploy: r.Deploy}
+	case clockBehind(in.Now, v):
+		return model.Item{Action: model.None, Why: fmt.Sprintf(
+			"the clock says %s, more than an hour before the certificate was issued (%s): check the clock; nothing is renewed",
+			date(in.Now), date(v.NotBefore))}
+	case in.Force:
+		return model.Item{Action: model.Renew, Why: "renewal is forced", Deploy: r.Deploy}
+	}
+	if why := changed(lineage, r); why != "" {
+		return model.Item{Action: model.Renew, Why: why, Deploy: r.Deploy}
+	}
+	due := Due(*v)
+	if !in.Now.Before(due) {
+		return model.Item{Action: model.Renew, Why: expiry(in.Now, *v), Deploy: r.Deploy}
+	}
+	if len(targets) > 0 && !in.NoDeploy {
+		return model.Item{
+			Action: model.Deploy, Why: "not yet deployed to " + strings.Join(targets, ", "), Due: due, Deploy: targets,
+		}
+	}
+	return model.Item{Action: model.None, Why: fmt.Sprintf("not due before %s (%s)", date(due), expiry(in.Now, *v)), Due: due}
+}
+
+// Due is when a certificate should be renewed: after two thirds of its
+// lifetime, or half of it if it lives less than ten days.
+func Due(v model.Version) time.Time {
+	life := v.NotAfter.Sub(v.NotBefore)
+	if life < 10*24*time.Hour {
+		return v.NotBefore.Add(life / 2)
+	}
+	return v.NotBefore.Add(life / 3 * 2)
+}
+
+// clockBehind says that now is so early that the clock must be wrong.
+func clockBehind(now time.Time, v *model.Version) bool {
+	return now.Before(v.NotBefore.Add(-time.Hour))
+}
+
+// changed says what differs between what is wanted and what there is; empty:
+// nothing.
+func changed(l model.Lineage, r model.Request) string {
+	have := slices.Sorted(slices.Values(l.Version.Names))
+	want := slices.Sorted(slices.Values(r.Names()))
+	if !slices.Equal(have, want) {
+		return "its names changed" + difference(have, want)
+	}
+	if l.Version.KeyType != r.KeyType {
+		return fmt.Sprintf("its key type changes from %s to %s", l.Version.KeyType, r.KeyType)
+	}
+	return ""
+}
+
+func difference(have, want []string) string {
+	var b strings.Builder
+	for _, n := range want {
+		if !slices.Contains(have, n) {
+			b.WriteString(" +" + n)
+		}
+	}
+	for _, n := range have {
+		if !slices.Contains(want, n) {
+			b.WriteString(" -" + n)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return ":" + b.String()
+}
+
+// behind lists the targets that do not serve the newest version.
+func behind(l model.Lineage, r model.Request) []string {
+	var out []string
+	for _, name := range r.Deploy {
+		t, ok := l.Targets[name]
+		if !ok || l.Version != nil && t.Deployed != l.Version.Number || t.Error != "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func expiry(now time.Time, v model.Version) string {
+	if !now.Before(v.NotAfter) {
+		return "it expired on " + date(v.NotAfter)
+	}
+	days := int(v.NotAfter.Sub(now).Hours() / 24)
+	switch days {
+	case 0:
+		return fmt.Sprintf("it expires in %d hours", int(v.NotAfter.Sub(now).Hours()))
+	case 1:
+		return "it expires in 1 day"
+	}
+	return fmt.Sprintf("it expires in %d days", days)
+}
+
+func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
