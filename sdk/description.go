@@ -52,11 +52,11 @@ const (
 type DNSMode string
 
 const (
-	// HostDNS: the host finds the zone, follows CNAMEs and waits until every
+	// HostDNS says that the host finds the zone, follows CNAMEs and waits until every
 	// authoritative server shows the record. The zero value means this for
 	// plugins that answer dns-01; [DNS] sets it.
 	HostDNS DNSMode = "host"
-	// SelfDNS: the plugin gets name and value only, and the CA is asked as soon
+	// SelfDNS says that the plugin gets name and value only, and the CA is asked as soon
 	// as Perform returns.
 	SelfDNS DNSMode = "self"
 )

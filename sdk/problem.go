@@ -122,7 +122,7 @@ func ProblemOf(err error) *Problem {
 	}
 	var p *Problem
 	if errors.As(err, &p) {
-		if self, ok := err.(*Problem); ok && self == p {
+		if self, ok := err.(*Problem); ok && self == p { //nolint:errorlint // asks about this error, not about its chain
 			return p
 		}
 		outer := *p

@@ -119,7 +119,7 @@ func (s *server) Answer(_ context.Context, req *pb.AnswerRequest) (*pb.AnswerRes
 // latest 4 s after the context is done, whatever the author's code does.
 func (s *server) stream(
 	events grpc.ServerStreamingServer[pb.Event], op *pb.Operation,
-	call func(context.Context, Reporter) (*pb.Done, error),
+	call func(context.Context, *reporter) (*pb.Done, error),
 ) error {
 	s.mu.Lock()
 	configured := s.configured
@@ -184,7 +184,7 @@ type calls struct {
 
 type openCall struct {
 	operation string
-	ctx       context.Context
+	ctx       context.Context //nolint:containedctx // the record of a call that lives as long as this context
 	cancel    context.CancelFunc
 	ended     chan struct{}
 }

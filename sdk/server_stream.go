@@ -134,7 +134,7 @@ func (a *authenticatorServer) Prefer(ctx context.Context, req *pb.PreferRequest)
 
 func (a *authenticatorServer) Perform(req *pb.PerformRequest, events grpc.ServerStreamingServer[pb.Event]) error {
 	challenges := challengesFromProto(req.GetChallenges())
-	return a.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return a.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		return nil, a.role.Perform(ctx, challenges, r)
 	})
 }
@@ -148,12 +148,12 @@ func (a *authenticatorServer) Cleanup(req *pb.CleanupRequest, events grpc.Server
 		challenges = append(challenges, c)
 		ids = append(ids, c.ID)
 	}
-	return a.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return a.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		a.server.calls.settle(ctx)
 		if err := a.role.Cleanup(ctx, challenges, r); err != nil {
 			return nil, err
 		}
-		r.(*reporter).missing(ids, func(id string) { r.Result(Result{Subject: id}) })
+		r.missing(ids, func(id string) { r.Result(Result{Subject: id}) })
 		return nil, nil
 	})
 }
@@ -185,20 +185,20 @@ func (i *installerServer) Names(ctx context.Context, _ *pb.NamesRequest) (*pb.Na
 
 func (i *installerServer) Deploy(req *pb.DeployRequest, events grpc.ServerStreamingServer[pb.Event]) error {
 	d := deploymentFromProto(req.GetDeployment())
-	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		return nil, i.role.Deploy(ctx, d, r)
 	})
 }
 
 func (i *installerServer) Save(req *pb.SaveRequest, events grpc.ServerStreamingServer[pb.Event]) error {
-	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		c, err := i.role.Save(ctx, SaveRequest{Title: req.GetTitle(), Temporary: req.GetTemporary()}, r)
 		return &pb.Done{Checkpoint: checkpointToProto(c)}, err
 	})
 }
 
 func (i *installerServer) ConfigTest(req *pb.ConfigTestRequest, events grpc.ServerStreamingServer[pb.Event]) error {
-	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		tester, ok := roleAs[ConfigTester](i.role)
 		if !ok {
 			return nil, nil // nothing to test is no failure
@@ -208,13 +208,13 @@ func (i *installerServer) ConfigTest(req *pb.ConfigTestRequest, events grpc.Serv
 }
 
 func (i *installerServer) Restart(req *pb.RestartRequest, events grpc.ServerStreamingServer[pb.Event]) error {
-	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		return nil, i.role.Restart(ctx, r)
 	})
 }
 
 func (i *installerServer) Rollback(req *pb.RollbackRequest, events grpc.ServerStreamingServer[pb.Event]) error {
-	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		rollbacker, ok := roleAs[Rollbacker](i.role)
 		if !ok {
 			return nil, unsupported("roll back")
@@ -225,7 +225,7 @@ func (i *installerServer) Rollback(req *pb.RollbackRequest, events grpc.ServerSt
 }
 
 func (i *installerServer) Enhance(req *pb.EnhanceRequest, events grpc.ServerStreamingServer[pb.Event]) error {
-	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return i.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		enhancer, ok := roleAs[Enhancer](i.role)
 		if !ok {
 			return nil, unsupported("enhance")
@@ -248,7 +248,7 @@ type hookServer struct {
 
 func (h *hookServer) Run(req *pb.RunRequest, events grpc.ServerStreamingServer[pb.Event]) error {
 	e := hookEventFromProto(req.GetEvent())
-	return h.server.stream(events, req.GetOperation(), func(ctx context.Context, r Reporter) (*pb.Done, error) {
+	return h.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		result, err := h.role.Run(ctx, e, r)
 		return &pb.Done{HookResult: &pb.HookResult{Csr: result.CSR}}, err
 	})

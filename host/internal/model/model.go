@@ -13,11 +13,16 @@ import (
 
 // The vocabulary of the plugin contract is used through the host as it is.
 type (
+	// Identifier is what a certificate is for: a DNS name or an IP address.
 	Identifier = sdk.Identifier
-	Challenge  = sdk.Challenge
-	Endpoint   = sdk.Endpoint
-	Paths      = sdk.Paths
-	Problem    = sdk.Problem
+	// Challenge is one proof that the CA asks for (RFC 8555 section 8).
+	Challenge = sdk.Challenge
+	// Endpoint is where a deployed certificate can be seen served.
+	Endpoint = sdk.Endpoint
+	// Paths are the files of one version of a certificate.
+	Paths = sdk.Paths
+	// Problem is a failure told to the user.
+	Problem = sdk.Problem
 )
 
 // KeyType names the key of a certificate.

@@ -2,6 +2,7 @@
 // connection must agree on.
 package wire
 
+// What both ends must agree on.
 const (
 	// CookieKey and CookieValue tell a plugin binary that a host started it.
 	// They are no secret: they only keep a person from running it by mistake.
