@@ -1,0 +1,108 @@
+// Package order turns a request into a certificate: newOrder, one proof for
+// each name, finalize, download (RFC 8555 section 7.4). It declares what it
+// needs of the CA, of plugins and of the disk, and knows none of them.
+package order
+
+import (
+	"context"
+	"crypto"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
+)
+
+// CA is the certificate authority, with the account that orders are made for.
+type CA interface {
+	NewOrder(ctx context.Context, ids []model.Identifier) (model.Order, error)
+	Authorization(ctx context.Context, url string) (model.Authorization, error)
+	// PollAuthorization waits until it is no longer pending.
+	PollAuthorization(ctx context.Context, url string) (model.Authorization, error)
+	// Accept tells the CA that a challenge is in place.
+	Accept(ctx context.Context, challengeURL string) error
+	// PollOrder waits for one of the statuses, or for invalid.
+	PollOrder(ctx context.Context, url string, until ...string) (model.Order, error)
+	Finalize(ctx context.Context, o model.Order, csr []byte) (model.Order, error)
+	Certificate(ctx context.Context, url string) ([]byte, error)
+
+	KeyAuthorization(token string) (string, error)
+	DNS01Value(token string) (string, error)
+	HTTP01Path(token string) (string, error)
+	TLSALPN01Certificate(token string, id model.Identifier) (certPEM, keyPEM []byte, err error)
+}
+
+// Instance is one running authenticator.
+type Instance struct {
+	Config      model.Instance
+	Description sdk.Description
+	Authenticator
+}
+
+// Authenticator is what a running instance can do.
+type Authenticator interface {
+	sdk.Authenticator
+	sdk.Preferrer
+}
+
+// Instances gives running instances by name; it waits for one that is just
+// being started.
+type Instances func(ctx context.Context, name string) (Instance, error)
+
+// Journal records what is in flight, durably, before it happens.
+type Journal interface {
+	// Performing is called before Perform. What it returns is told of receipts
+	// and of what was cleaned up.
+	Performing(lineage, operation string, i model.Instance, challenges []model.Challenge) (Entry, error)
+	// Ordering is called when an order exists; done ends the entry.
+	Ordering(r model.Request, orderID, orderURL string) (done func() error, err error)
+}
+
+// Entry is one Perform in the journal.
+type Entry interface {
+	Receipt(challengeID string, receipt []byte) error
+	Cleaned(challengeIDs []string) error
+}
+
+// Keys keeps the private key of an order, durably before it is used.
+type Keys interface {
+	NewKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error)
+	DropOrder(lineage, orderID string) error
+}
+
+// Resources are what two processes cannot use at once ("tcp/80"). Hold waits
+// for all of them; orders of one instance in one process share.
+type Resources interface {
+	Hold(ctx context.Context, instance string, keys []string) (release func(), err error)
+}
+
+// Story is what the user is told while it happens.
+type Story interface {
+	Tell(lineage, format string, args ...any)
+	Warn(lineage, format string, args ...any)
+	// Reporter receives what a plugin has to say; its Result is not used.
+	Reporter(lineage, instance string) sdk.Reporter
+}
+
+// Deps is what an order needs.
+type Deps struct {
+	CA        CA
+	Instances Instances
+	// Fresh gives an instance whose process is certainly alive, by starting
+	// another one if need be. Nil: clean-up is left to the next run.
+	Fresh   Instances
+	Journal Journal
+	Keys    Keys
+	Story   Story
+	RunID   string
+	// ResourceKeys names the exclusive resources of an instance.
+	ResourceKeys func(Instance) []string
+	Resources    Resources
+}
+
+// Result is a certificate that is issued but not stored. Its key is kept by
+// Keys under OrderID.
+type Result struct {
+	OrderID string
+	Issued  model.Issued
+	// Done ends the order's journal entry, once the certificate is stored.
+	Done func() error
+}

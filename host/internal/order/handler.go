@@ -1,0 +1,228 @@
+package order
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
+)
+
+// handler is the AuthHandler of one order: it chooses challenges, has them
+// performed in batches, answers, polls and cleans up.
+type handler struct {
+	Deps
+	request model.Request
+	order   model.Order
+	tried   map[model.Identifier][]string
+}
+
+// proof is one authorization and how it is going to be proven.
+type proof struct {
+	auth       model.Authorization
+	instance   string
+	challenges []model.Challenge
+	urls       []string
+}
+
+func (p proof) types() string {
+	var out []string
+	for _, c := range p.challenges {
+		out = append(out, c.Type)
+	}
+	return strings.Join(out, " and ")
+}
+
+// choose decides for each authorization which instance answers which
+// challenges. Nothing is performed if one name has no way.
+func (h *handler) choose(ctx context.Context, pending []model.Authorization) (map[string][]proof, error) {
+	asked := h.ask(ctx, pending)
+	chosen := map[string][]proof{}
+	var failures []Failure
+	for _, a := range pending {
+		p, err := h.chooseOne(a, asked)
+		if err != nil {
+			failures = append(failures, Failure{Identifier: a.Identifier, Err: err})
+			continue
+		}
+		chosen[p.instance] = append(chosen[p.instance], p)
+	}
+	if len(failures) > 0 {
+		return nil, &FailedError{failures}
+	}
+	return chosen, nil
+}
+
+func (h *handler) chooseOne(a model.Authorization, asked map[string]preferred) (proof, error) {
+	if a.Status != model.StatusPending {
+		return proof{}, failureOf(a)
+	}
+	names := candidates(h.request, a.Identifier, h.tried)
+	if len(names) == 0 {
+		return proof{}, errors.New("no authenticator is named for it: give one with -a or in authenticate")
+	}
+	var reasons []string
+	for _, name := range names {
+		p, err := h.try(a, name, asked[name])
+		if err == nil {
+			return p, nil
+		}
+		reasons = append(reasons, fmt.Sprintf("%s: %v", name, err))
+	}
+	text := strings.Join(reasons, "; ")
+	if len(a.Challenges) == 1 && a.Challenges[0].Type == sdk.DNS01 {
+		text += "; the CA offers dns-01 only, so an authenticator with a DNS plugin is needed"
+	}
+	return proof{}, errors.New(text)
+}
+
+func (h *handler) try(a model.Authorization, name string, in preferred) (proof, error) {
+	if in.err != nil {
+		return proof{}, in.err
+	}
+	types, err := preferences(h.request.Preferred, in.instance.Description, in.of(a.Identifier))
+	if err != nil {
+		return proof{}, err
+	}
+	path, err := challengePath(a.Challenges, types, singletons(a))
+	if err != nil {
+		return proof{}, fmt.Errorf("%w: it has %s, the CA offers %s", err, strings.Join(types, ", "), offeredTypes(a))
+	}
+	if in.instance.Description.DNS == sdk.HostDNS && slices.ContainsFunc(path, func(i int) bool { return strings.HasPrefix(a.Challenges[i].Type, "dns-") }) {
+		return proof{}, errors.New("its plugin wants the host to find the zone and to wait for DNS, which this version does not do yet")
+	}
+	p := proof{auth: a, instance: name}
+	for _, i := range path {
+		c, err := h.material(a, a.Challenges[i])
+		if err != nil {
+			return proof{}, err
+		}
+		p.challenges = append(p.challenges, c)
+		p.urls = append(p.urls, a.Challenges[i].URL)
+	}
+	return p, nil
+}
+
+// material computes what the plugin needs (RFC 8555 section 8, RFC 8737).
+func (h *handler) material(a model.Authorization, offered model.ACMEChallenge) (model.Challenge, error) {
+	c := model.Challenge{
+		ID: orderID(offered.URL), Type: offered.Type, Identifier: a.Identifier,
+		Token: offered.Token, RawJSON: offered.RawJSON,
+	}
+	var err error
+	if c.KeyAuthorization, err = h.CA.KeyAuthorization(offered.Token); err != nil {
+		return c, err
+	}
+	switch offered.Type {
+	case sdk.HTTP01:
+		c.HTTP = &sdk.HTTPChallenge{Body: []byte(c.KeyAuthorization)}
+		c.HTTP.Path, err = h.CA.HTTP01Path(offered.Token)
+	case sdk.DNS01:
+		c.DNS = &sdk.DNSChallenge{Name: "_acme-challenge." + a.Identifier.Value}
+		c.DNS.Value, err = h.CA.DNS01Value(offered.Token)
+	case sdk.TLSALPN01:
+		c.ALPN = &sdk.ALPNChallenge{ServerName: a.Identifier.Value}
+		c.ALPN.CertPEM, c.ALPN.KeyPEM, err = h.CA.TLSALPN01Certificate(offered.Token, a.Identifier)
+	}
+	if err != nil {
+		return c, fmt.Errorf("compute the %s challenge: %w", offered.Type, err)
+	}
+	return c, nil
+}
+
+// preferred is an instance with what it says of the identifiers.
+type preferred struct {
+	instance Instance
+	answers  map[model.Identifier]sdk.Preference
+	err      error
+}
+
+func (p preferred) of(id model.Identifier) sdk.Preference {
+	if a, ok := p.answers[id]; ok {
+		return a
+	}
+	return sdk.Preference{Identifier: id}
+}
+
+// ask gets every instance that could be needed and its preferences, all at
+// once.
+func (h *handler) ask(ctx context.Context, pending []model.Authorization) map[string]preferred {
+	ids := map[string][]model.Identifier{}
+	for _, a := range pending {
+		for _, name := range candidates(h.request, a.Identifier, h.tried) {
+			ids[name] = append(ids[name], a.Identifier)
+		}
+	}
+	out := map[string]preferred{}
+	var mu sync.Mutex
+	var group errgroup.Group
+	for name, mine := range ids {
+		group.Go(func() error {
+			p := h.askOne(ctx, name, mine)
+			mu.Lock()
+			defer mu.Unlock()
+			out[name] = p
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are in the values
+	return out
+}
+
+func (h *handler) askOne(ctx context.Context, name string, ids []model.Identifier) preferred {
+	p := preferred{answers: map[model.Identifier]sdk.Preference{}}
+	if p.instance, p.err = h.Instances(ctx, name); p.err != nil {
+		return p
+	}
+	if !slices.Contains(p.instance.Description.Roles, sdk.RoleAuthenticator) {
+		p.err = fmt.Errorf("the plugin %s is no authenticator", p.instance.Config.Plugin)
+		return p
+	}
+	if !slices.Contains(p.instance.Description.Features, sdk.FeaturePrefer) {
+		return p
+	}
+	answers, err := p.instance.Prefer(ctx, ids)
+	if err != nil {
+		p.err = err
+		return p
+	}
+	for _, a := range answers {
+		p.answers[a.Identifier] = a
+	}
+	return p
+}
+
+// answer runs the batches of all instances side by side and collects every
+// failure.
+func (h *handler) answer(ctx context.Context, chosen map[string][]proof) error {
+	names := make([]string, 0, len(chosen))
+	for name := range chosen {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	failures := make([][]Failure, len(names))
+	errs := make([]error, len(names))
+	var group errgroup.Group
+	for i, name := range names {
+		group.Go(func() error {
+			b := &batch{handler: h, proofs: chosen[name]}
+			failures[i], errs[i] = b.run(ctx, name)
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are in errs
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if all := slices.Concat(failures...); len(all) > 0 {
+		return &FailedError{all}
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package order
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+// deadline bounds one order, whatever the CA and the plugins do.
+const deadline = 30 * time.Minute
+
+// fetches is how many authorizations of an order are asked for at once.
+const fetches = 16
+
+// Obtain gets a certificate for the request. If a name fails and its rule names
+// another instance, that one is tried in a new order: one with a failed
+// authorization is dead (RFC 8555 section 7.1.6).
+func Obtain(ctx context.Context, d Deps, r model.Request) (Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, deadline,
+		fmt.Errorf("the order of %s did not come to an end within %s", r.Name, deadline))
+	defer cancel()
+	tried := map[model.Identifier][]string{}
+	for {
+		result, err := attempt(ctx, d, r, tried)
+		var failed *FailedError
+		if err == nil || ctx.Err() != nil || !errors.As(err, &failed) || !nextCandidates(r, failed, tried) {
+			return result, err
+		}
+		d.Story.Warn(r.Name, "%v", err)
+		d.Story.Tell(r.Name, "trying the next instance of %s in a new order", strings.Join(failedNames(failed), ", "))
+	}
+}
+
+// nextCandidates notes what failed and says whether every failed name has an
+// instance left to try.
+func nextCandidates(r model.Request, failed *FailedError, tried map[model.Identifier][]string) bool {
+	for _, f := range failed.Failures {
+		if f.Instance == "" {
+			return false
+		}
+		tried[f.Identifier] = append(tried[f.Identifier], f.Instance)
+		if len(candidates(r, f.Identifier, tried)) == 0 {
+			return false
+		}
+	}
+	return len(failed.Failures) > 0
+}
+
+func candidates(r model.Request, id model.Identifier, tried map[model.Identifier][]string) []string {
+	return slices.DeleteFunc(slices.Clone(r.With(id)), func(name string) bool {
+		return slices.Contains(tried[id], name)
+	})
+}
+
+func failedNames(e *FailedError) []string {
+	var out []string
+	for _, f := range e.Failures {
+		out = append(out, f.Identifier.String())
+	}
+	return out
+}
+
+// attempt is one order from beginning to end.
+func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Identifier][]string) (result Result, err error) {
+	o, err := d.CA.NewOrder(ctx, r.Identifiers)
+	if err != nil {
+		return result, fmt.Errorf("order a certificate for %s: %w", strings.Join(r.Names(), ", "), err)
+	}
+	id := orderID(o.URL)
+	done, err := d.Journal.Ordering(r, id, o.URL)
+	if err != nil {
+		return result, fmt.Errorf("journal the order: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Keys.DropOrder(r.Name, id), done())
+		}
+	}()
+	// An RSA key takes a while: it is made while the names are proven.
+	var key crypto.Signer
+	making := errgroup.Group{}
+	making.Go(func() (err error) {
+		key, err = d.Keys.NewKey(r.Name, id, r.KeyType)
+		return err
+	})
+	proven := prove(ctx, d, r, o, tried)
+	if err := errors.Join(proven, making.Wait()); err != nil {
+		return result, err
+	}
+	chain, err := finalize(ctx, d.CA, r, o, key)
+	if err != nil {
+		return result, err
+	}
+	issued, err := split(chain, key)
+	if err != nil {
+		return result, err
+	}
+	return Result{OrderID: id, Issued: issued, Done: done}, nil
+}
+
+func finalize(ctx context.Context, ca CA, r model.Request, o model.Order, key crypto.Signer) ([]byte, error) {
+	o, err := ca.PollOrder(ctx, o.URL, model.StatusReady, model.StatusValid)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the order to become ready: %w", err)
+	}
+	if o.Status == model.StatusReady {
+		request, err := csr(key, r.Identifiers)
+		if err != nil {
+			return nil, err
+		}
+		if o, err = ca.Finalize(ctx, o, request); err != nil {
+			return nil, fmt.Errorf("finalize the order: %w", err)
+		}
+	}
+	if o.Status != model.StatusValid && o.Status != model.StatusInvalid {
+		if o, err = ca.PollOrder(ctx, o.URL, model.StatusValid); err != nil {
+			return nil, fmt.Errorf("wait for the certificate: %w", err)
+		}
+	}
+	if o.Status != model.StatusValid {
+		if o.Error != nil {
+			return nil, fmt.Errorf("the CA refused the order: %w", o.Error)
+		}
+		return nil, fmt.Errorf("the CA made the order %s and does not say why", o.Status)
+	}
+	chain, err := ca.Certificate(ctx, o.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("download the certificate: %w", err)
+	}
+	return chain, nil
+}
+
+// prove brings every authorization of the order to valid.
+func prove(ctx context.Context, d Deps, r model.Request, o model.Order, tried map[model.Identifier][]string) error {
+	auths := make([]model.Authorization, len(o.Authorizations))
+	group, fetching := errgroup.WithContext(ctx)
+	group.SetLimit(fetches)
+	for i, url := range o.Authorizations {
+		group.Go(func() (err error) {
+			if auths[i], err = d.CA.Authorization(fetching, url); err != nil {
+				return fmt.Errorf("fetch an authorization: %w", err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	pending := slices.DeleteFunc(auths, func(a model.Authorization) bool { return a.Status == model.StatusValid })
+	if len(pending) == 0 {
+		return nil
+	}
+	h := &handler{Deps: d, request: r, order: o, tried: tried}
+	chosen, err := h.choose(ctx, pending)
+	if err != nil {
+		return err
+	}
+	return h.answer(ctx, chosen)
+}
