@@ -1,0 +1,147 @@
+# Everything that is done to this tree, in one place; .ci/run calls these and nothing else.
+# A packager may set PREFIX BINDIR LIBEXECDIR SYSCONFDIR DESTDIR GO GOFLAGS, and VERSION on the
+# command line (not by the environment, where that name means too many things).
+
+GO         ?= go
+VERSION    := $(shell cat VERSION)
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
+SYSCONFDIR ?= /etc
+FUZZTIME   ?= 60s
+
+# The built tree has the installed layout, so build/bin/certwright finds its plugins beside it.
+BUILD   := $(CURDIR)/build
+PLUGDIR := $(BUILD)/libexec/certwright/plugins
+PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/main.go))
+BINS    := $(BUILD)/bin/certwright $(BUILD)/bin/plugincheck $(PLUGINS:%=$(PLUGDIR)/certwright-plugin-%)
+
+# A plugin that needs a vendor's SDK and every example are modules of their own.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod examples/*/go.mod))
+
+# Other directories than the standard ones are compiled in, so that an installed program finds
+# them; with the standard ones the bytes depend on the source and VERSION alone.
+GO_LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
+ifneq ($(LIBEXECDIR),$(PREFIX)/libexec)
+GO_LDFLAGS += -X main.libexecDir=$(LIBEXECDIR)
+endif
+ifneq ($(SYSCONFDIR),/etc)
+GO_LDFLAGS += -X main.sysconfDir=$(SYSCONFDIR)
+endif
+RELEASE := env CGO_ENABLED=0 $(GO)
+FLAGS   := -trimpath -buildvcs=false -ldflags "$(GO_LDFLAGS)"
+
+# Tests build too, several at once: one at a time may write into build/.
+LOCK := $(if $(shell command -v flock),flock $(BUILD)/.lock)
+
+TOOLS            := $(CURDIR)/.tools
+GOLANGCI_VERSION := v2.15.0
+BUF_VERSION      := v1.75.0
+GEN_VERSION      := v1.36.12
+GRPC_VERSION     := v1.6.2
+TOOL_STAMPS := $(TOOLS)/.golangci-lint-$(GOLANGCI_VERSION) $(TOOLS)/.buf-$(BUF_VERSION) \
+               $(TOOLS)/.protoc-gen-go-$(GEN_VERSION) $(TOOLS)/.protoc-gen-go-grpc-$(GRPC_VERSION)
+
+# A shell that stops at the first failure, and a mask under which nothing gets writable by others:
+# certwright refuses plugins that others could have written.
+SHELL       := /bin/sh
+.SHELLFLAGS := -euc
+UMASK       := umask 022;
+
+.DELETE_ON_ERROR:
+.PHONY: all build install demo test test-all lint fuzz proto bench clean \
+        packages vet tools proto-check cross race reproducible FORCE
+
+all: build
+
+## build: the program, plugincheck and every plugin, as released
+build: $(BINS)
+
+$(BUILD)/.lock:
+	@$(UMASK) mkdir -p $(BUILD)/bin $(PLUGDIR); touch $@
+
+$(BUILD)/bin/%: FORCE | $(BUILD)/.lock
+	@$(UMASK) $(LOCK) $(RELEASE) -C cmd/$* build $(FLAGS) -o $@ .
+
+$(PLUGDIR)/certwright-plugin-%: FORCE | $(BUILD)/.lock
+	@$(UMASK) $(LOCK) $(RELEASE) -C plugins/$* build $(FLAGS) -o $@ .
+
+## install: build, then copy below DESTDIR
+install: build
+	@$(UMASK) \
+	install -d -m 0755 $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR)/certwright/plugins $(DESTDIR)$(SYSCONFDIR)/certwright; \
+	install -m 0755 $(BUILD)/bin/certwright $(BUILD)/bin/plugincheck $(DESTDIR)$(BINDIR)/; \
+	install -m 0755 $(PLUGINS:%=$(PLUGDIR)/certwright-plugin-%) $(DESTDIR)$(LIBEXECDIR)/certwright/plugins/
+
+## demo: from this tree to a certificate that a TLS client has seen served
+demo: build $(BUILD)/bin/demo
+	@$(UMASK) dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	$(MAKE) --no-print-directory install DESTDIR="$$dir" PREFIX=; \
+	$(BUILD)/bin/demo -prefix "$$dir"
+
+## test: what every change must pass; at most ten minutes on two cores
+test: packages build vet
+	@$(UMASK) for m in $(MODULES); do $(GO) -C "$$m" test -timeout 9m ./...; done
+
+## test-all: everything, the slow tests and the checks of the build included
+test-all: packages build proto-check cross reproducible race
+	@$(UMASK) for m in $(MODULES); do $(GO) -C "$$m" test -tags slow -timeout 40m ./...; done
+
+# Debian packages that the tests need; installed where that is allowed, an error under CI=true.
+packages:
+	@./.ci/packages
+
+vet:
+	@for m in $(MODULES); do $(GO) -C "$$m" vet -tags slow ./...; done
+
+# The race detector runs on what is tested inside one process; programs under test are built as released.
+race:
+	@$(UMASK) CGO_ENABLED=1 $(GO) test -race -timeout 20m ./host/... ./sdk/...
+
+cross:
+	@for m in $(MODULES); do for os in darwin freebsd; do for arch in amd64 arm64; do \
+	  echo "compile $$m for $$os/$$arch"; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) -C "$$m" build -buildvcs=false ./...; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) -C "$$m" vet -tags slow ./...; \
+	done; done; done
+
+reproducible:
+	@./.ci/reproducible
+
+## lint: format, vet, golangci-lint with the import table, and the protocol's own rules
+lint: tools vet proto-check
+	@bad=$$(gofmt -l $(wildcard cmd host sdk plugins examples)); \
+	if [ -n "$$bad" ]; then echo "not formatted by gofmt (run gofmt -w on them):"; echo "$$bad"; exit 1; fi
+	@for m in $(MODULES); do (cd "$$m" && $(TOOLS)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+	@cd sdk/proto; $(TOOLS)/buf lint; $(TOOLS)/buf format --diff --exit-code
+
+## fuzz: every fuzz target for FUZZTIME (60s)
+fuzz:
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) ./.ci/fuzz $(MODULES)
+
+## bench: every benchmark, one package at a time
+bench:
+	@for m in $(MODULES); do $(GO) -C "$$m" test -p 1 -run '^$$' -bench . -benchmem ./...; done
+
+## proto: regenerate the Go code and plugin.binpb
+proto: tools
+	@TOOLS=$(TOOLS) ./.ci/proto sdk/proto
+
+proto-check: tools
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; cp -R sdk/proto "$$dir/"; \
+	TOOLS=$(TOOLS) ./.ci/proto "$$dir/proto"; \
+	diff -r sdk/proto "$$dir/proto" >"$$dir/diff" || { head -20 "$$dir/diff"; echo "sdk/proto is stale: run make proto and commit the result"; exit 1; }
+
+tools: $(TOOL_STAMPS)
+
+$(TOOLS)/.golangci-lint-%: MODULE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/.buf-%:           MODULE = github.com/bufbuild/buf/cmd/buf
+$(TOOLS)/.protoc-gen-go-v%:      MODULE = google.golang.org/protobuf/cmd/protoc-gen-go
+$(TOOLS)/.protoc-gen-go-grpc-v%: MODULE = google.golang.org/grpc/cmd/protoc-gen-go-grpc
+$(TOOL_STAMPS):
+	@echo "installing $(MODULE)@v$(lastword $(subst -v, ,$@)) (once; minutes on a small machine)"
+	@mkdir -p $(TOOLS); GOBIN=$(TOOLS) $(GO) install $(MODULE)@v$(lastword $(subst -v, ,$@)); touch $@
+
+## clean: what the targets above made
+clean:
+	rm -rf $(BUILD) $(TOOLS)
