@@ -1,0 +1,230 @@
+package plugintest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+// Suite says which plugin to check and where its work is to be seen.
+type Suite struct {
+	// Binary is the path of the plugin; its name is certwright-plugin-NAME.
+	Binary string
+	// Settings and Secrets are those of one working instance.
+	Settings map[string]any
+	Secrets  map[string][]byte
+	// Env are further entries (NAME=value) for the plugin's environment, which
+	// otherwise holds what its description asks for.
+	Env []string
+	// Domain is the name below which all names of the checks are made. Empty:
+	// "plugincheck.test". For dns-01 it is also the zone.
+	Domain string
+
+	// HTTPAddress (host:port) is where http-01 responses are to be seen.
+	// WebrootPath is a directory that the suite serves itself instead.
+	HTTPAddress string
+	WebrootPath string
+	// TLSAddress (host:port) is where tls-alpn-01 responses are to be seen.
+	TLSAddress string
+	// DNSAddress (host:port) is the server that is asked for dns-01 records.
+	DNSAddress string
+
+	// DeployedFiles must each hold the leaf certificate once an installer has
+	// deployed, and be as before once it has rolled back.
+	DeployedFiles []string
+
+	// Answer answers the plugin's asks. Nil: nobody can be asked.
+	Answer func(text string) (string, error)
+	// Limit bounds each check. Zero: two minutes.
+	Limit time.Duration
+}
+
+// Outcome of a check.
+type Outcome string
+
+// Outcomes.
+const (
+	Passed        Outcome = "ok"
+	Failed        Outcome = "fail"
+	NotApplicable Outcome = "n.a."
+)
+
+// Step is one check and its outcome.
+type Step struct {
+	// Name is stable over versions: "describe/json", "http-01/cleanup-twice".
+	Name string `json:"name"`
+	// Obligation is what the plugin has to do, as one sentence.
+	Obligation string  `json:"obligation"`
+	Outcome    Outcome `json:"outcome"`
+	// Text says what was seen and what to change, or why the check is not
+	// applicable. Empty if it passed.
+	Text string `json:"text,omitempty"`
+}
+
+// Run checks a plugin in a Go test; each check is a subtest.
+func Run(t *testing.T, s Suite) {
+	t.Helper()
+	ctx := t.Context()
+	_ = Check(ctx, s, func(step Step) {
+		t.Run(step.Name, func(t *testing.T) {
+			switch step.Outcome {
+			case Failed:
+				t.Errorf("%s\n%s", step.Obligation, step.Text)
+			case NotApplicable:
+				t.Logf("not applicable: %s", step.Text)
+			}
+		})
+	})
+}
+
+// Check checks a plugin, reports each step as it ends (report may be nil) and
+// returns all. It ends early, with a failed step, only if the plugin cannot be
+// described or the context is done.
+func Check(ctx context.Context, s Suite, report func(Step)) []Step {
+	var steps []Step
+	add := func(step Step) {
+		steps = append(steps, step)
+		if report != nil {
+			report(step)
+		}
+	}
+	b, err := newBench(s)
+	if err != nil {
+		add(Step{Name: "suite", Obligation: "the suite itself can be set up", Outcome: Failed, Text: err.Error()})
+		return steps
+	}
+	defer b.close()
+	first := b.run(ctx, describeJSON)
+	add(first)
+	if first.Outcome == Failed {
+		return steps
+	}
+	for _, c := range b.checks() {
+		if ctx.Err() != nil {
+			add(Step{Name: "suite", Obligation: "the suite runs to its end", Outcome: Failed,
+				Text: "cancelled before " + c.name + ": " + context.Cause(ctx).Error()})
+			return steps
+		}
+		add(b.run(ctx, c))
+	}
+	return steps
+}
+
+// check is one obligation.
+type check struct {
+	name       string
+	obligation string
+	// run returns nil, a notApplicable, or an error whose text tells the author
+	// what to change.
+	run func(context.Context, *bench) error
+}
+
+type notApplicable string
+
+func (n notApplicable) Error() string { return string(n) }
+
+func (b *bench) checks() []check {
+	var all []check
+	all = append(all, describeChecks()...)
+	all = append(all, configureChecks()...)
+	all = append(all, wireChecks()...)
+	all = append(all, authenticatorChecks()...)
+	all = append(all, hookChecks()...)
+	all = append(all, installerChecks()...)
+	return append(all, lifeChecks()...)
+}
+
+// bench is where the checks of one suite run: one after the other, each with
+// processes and a state directory of its own.
+type bench struct {
+	Suite
+	description sdk.Description
+	views       map[string]view
+	dir         string
+	processes   []*process
+	closers     []func()
+	count       int
+}
+
+func newBench(s Suite) (*bench, error) {
+	if s.Binary == "" {
+		return nil, errors.New("no plugin binary was named")
+	}
+	binary, err := filepath.Abs(s.Binary)
+	if err != nil {
+		return nil, fmt.Errorf("find plugin %s: %w", s.Binary, err)
+	}
+	s.Binary = binary
+	if s.Domain == "" {
+		s.Domain = "plugincheck.test"
+	}
+	if s.Limit == 0 {
+		s.Limit = 2 * time.Minute
+	}
+	// A short path: a unix socket's is limited to some 100 bytes.
+	dir, err := os.MkdirTemp("", "cwcheck")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the checks: %w", err)
+	}
+	b := &bench{Suite: s, dir: dir}
+	b.closers = append(b.closers, func() { _ = os.RemoveAll(dir) })
+	if err := b.makeViews(); err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *bench) close() {
+	for i := len(b.closers) - 1; i >= 0; i-- {
+		b.closers[i]()
+	}
+}
+
+// run runs one check and ends every process that it started.
+func (b *bench) run(ctx context.Context, c check) Step {
+	step := Step{Name: c.name, Obligation: c.obligation, Outcome: Passed}
+	ctx, cancel := context.WithTimeoutCause(ctx, b.Limit,
+		fmt.Errorf("the check did not end within %s: a call of the plugin hangs", b.Limit))
+	defer cancel()
+	err := c.run(ctx, b)
+	for _, p := range b.processes {
+		p.kill()
+	}
+	var na notApplicable
+	switch {
+	case errors.As(err, &na):
+		step.Outcome, step.Text = NotApplicable, na.Error()
+	case err != nil:
+		step.Outcome, step.Text = Failed, err.Error()+b.lastWords()
+	}
+	b.processes = nil
+	return step
+}
+
+// lastWords is what the plugins of a failed check wrote to stderr.
+func (b *bench) lastWords() string {
+	var out string
+	for _, p := range b.processes {
+		if words := p.runner.lastWords(); words != "" {
+			out += "\nstderr of the plugin:\n" + words
+		}
+	}
+	return out
+}
+
+// stateDir makes a new directory for one instance.
+func (b *bench) stateDir() (string, error) {
+	b.count++
+	dir := filepath.Join(b.dir, fmt.Sprintf("state-%d", b.count))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make a state directory: %w", err)
+	}
+	return dir, nil
+}
