@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -133,27 +134,64 @@ func (a *authenticatorServer) Prefer(ctx context.Context, req *pb.PreferRequest)
 }
 
 func (a *authenticatorServer) Perform(req *pb.PerformRequest, events grpc.ServerStreamingServer[pb.Event]) error {
-	challenges := challengesFromProto(req.GetChallenges())
+	mine, strange := a.split(challengesFromProto(req.GetChallenges()))
 	return a.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
-		return nil, a.role.Perform(ctx, challenges, r)
+		for _, c := range strange {
+			r.Result(Result{Subject: c.ID, Err: forChallenge(unsupported("answer this type"), c)})
+		}
+		if len(mine) == 0 {
+			return nil, nil
+		}
+		if err := a.role.Perform(ctx, mine, r); err != nil {
+			return nil, err
+		}
+		r.missing(idsOf(mine), func(id string) {
+			silent := Problemf(Internal, "the plugin did not say what became of the challenge")
+			r.Result(Result{Subject: id, Err: Subject(silent, id)})
+		})
+		return nil, nil
 	})
+}
+
+// split keeps from the author what the description does not name: a type of a
+// later version brings material that nobody here knows.
+func (a *authenticatorServer) split(challenges []Challenge) (mine, strange []Challenge) {
+	for _, c := range challenges {
+		named := func(t ChallengeType) bool { return t.Type == c.Type }
+		if slices.ContainsFunc(a.server.description.ChallengeTypes, named) {
+			mine = append(mine, c)
+		} else {
+			strange = append(strange, c)
+		}
+	}
+	return mine, strange
+}
+
+func idsOf(challenges []Challenge) []string {
+	var out []string
+	for _, c := range challenges {
+		out = append(out, c.ID)
+	}
+	return out
 }
 
 func (a *authenticatorServer) Cleanup(req *pb.CleanupRequest, events grpc.ServerStreamingServer[pb.Event]) error {
 	var challenges []Challenge
-	var ids []string
 	for _, item := range req.GetItems() {
 		c := challengeFromProto(item.GetChallenge())
 		c.Receipt = item.GetReceipt()
 		challenges = append(challenges, c)
-		ids = append(ids, c.ID)
 	}
+	// What this plugin never puts in place is gone: no result is success.
+	mine, _ := a.split(challenges)
 	return a.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
 		a.server.calls.settle(ctx)
-		if err := a.role.Cleanup(ctx, challenges, r); err != nil {
-			return nil, err
+		if len(mine) > 0 {
+			if err := a.role.Cleanup(ctx, mine, r); err != nil {
+				return nil, err
+			}
 		}
-		r.missing(ids, func(id string) { r.Result(Result{Subject: id}) })
+		r.missing(idsOf(challenges), func(id string) { r.Result(Result{Subject: id}) })
 		return nil, nil
 	})
 }
@@ -249,6 +287,9 @@ type hookServer struct {
 func (h *hookServer) Run(req *pb.RunRequest, events grpc.ServerStreamingServer[pb.Event]) error {
 	e := hookEventFromProto(req.GetEvent())
 	return h.server.stream(events, req.GetOperation(), func(ctx context.Context, r *reporter) (*pb.Done, error) {
+		if !slices.Contains(h.server.description.HookEvents, e.Event) {
+			return nil, nil // not asked for, or of a later version
+		}
 		result, err := h.role.Run(ctx, e, r)
 		return &pb.Done{HookResult: &pb.HookResult{Csr: result.CSR}}, err
 	})
