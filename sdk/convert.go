@@ -45,8 +45,11 @@ func problemFromProto(p *pb.Problem) *Problem {
 		return nil
 	}
 	out := &Problem{
-		Code: Code(p.GetCode().String()), Summary: p.GetSummary(), Detail: p.GetDetail(),
+		Code: Internal, Summary: p.GetSummary(), Detail: p.GetDetail(),
 		Hint: p.GetHint(), Subject: p.GetSubject(), After: p.GetRetryAfter().AsDuration(),
+	}
+	if name, ok := pb.Problem_Code_name[int32(p.GetCode())]; ok && p.GetCode() != 0 {
+		out.Code = Code(name)
 	}
 	switch p.GetRetry() {
 	case pb.Problem_PERMANENT:

@@ -49,10 +49,20 @@ func problemToProto(p *sdk.Problem) *pb.Problem {
 	if p == nil {
 		return nil
 	}
-	return &pb.Problem{
+	out := &pb.Problem{
 		Code: pb.Problem_Code(pb.Problem_Code_value[string(p.Code)]), Summary: p.Summary,
 		Detail: p.Detail, Hint: p.Hint, Subject: p.Subject,
 	}
+	switch p.Retry {
+	case sdk.RetryNever:
+		out.Retry = pb.Problem_PERMANENT
+	case sdk.RetryLater:
+		out.Retry = pb.Problem_RETRYABLE
+	}
+	if p.After > 0 {
+		out.RetryAfter = durationpb.New(p.After)
+	}
+	return out
 }
 
 func identifierToProto(i sdk.Identifier) *pb.Identifier {
