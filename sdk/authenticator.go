@@ -118,7 +118,11 @@ func (o oneByOne) Perform(ctx context.Context, challenges []Challenge, r Reporte
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		receipt, err := o.PerformOne(ctx, c)
+		var receipt []byte
+		err := guarded(func() (err error) {
+			receipt, err = o.PerformOne(ctx, c)
+			return err
+		})
 		r.Result(Result{Subject: c.ID, Receipt: receipt, Err: forChallenge(err, c)})
 	}
 	return nil
@@ -129,7 +133,8 @@ func (o oneByOne) Cleanup(ctx context.Context, challenges []Challenge, r Reporte
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.Result(Result{Subject: c.ID, Err: forChallenge(o.CleanupOne(ctx, c), c)})
+		err := guarded(func() error { return o.CleanupOne(ctx, c) })
+		r.Result(Result{Subject: c.ID, Err: forChallenge(err, c)})
 	}
 	return nil
 }

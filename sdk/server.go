@@ -128,6 +128,12 @@ func (s *server) stream(
 		return status.Error(codes.FailedPrecondition, "Configure comes first")
 	}
 	ctx, end := s.calls.begin(WithOperation(events.Context(), operationFromProto(op)))
+	if err := ctx.Err(); err != nil {
+		// Cancelled before it began: a Cleanup may be running by now, and
+		// nothing must be added behind its back.
+		end()
+		return status.FromContextError(err).Err()
+	}
 	r := &reporter{events: events, asks: &s.asks}
 	finished := make(chan error, 1)
 	go func() {
