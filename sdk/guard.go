@@ -14,11 +14,26 @@ import (
 // nothing else may be written to it.
 var stdout = os.Stdout
 
+// stderr is the real one, which the host reads.
+var stderr = os.Stderr
+
+// underHost is remembered, because dropHandshake removes what tells it.
+var underHost = hosted()
+
 // A package that imports sdk is initialised after it, so from here on a stray
 // print goes to stderr, where the host logs it.
 func init() {
-	if hosted() || describing(os.Args) {
+	if underHost || describing(os.Args) {
 		os.Stdout = os.Stderr
+	}
+}
+
+// keepStreams undoes what go-plugin does to the two streams after the
+// handshake: it sends them by a call of its own, which ends with the connection
+// and loses the last words of a plugin that dies. Author code runs after this.
+func keepStreams() {
+	if underHost {
+		os.Stdout, os.Stderr = stderr, stderr
 	}
 }
 

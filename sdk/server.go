@@ -52,6 +52,7 @@ func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeRes
 func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	keepStreams()
 	if s.configured {
 		return nil, status.Error(codes.FailedPrecondition, "this process is configured already: a process serves one instance")
 	}

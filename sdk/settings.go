@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 	"sort"
 	"strconv"
@@ -47,6 +48,9 @@ func (s Secret) String() string {
 	}
 	return "[secret]"
 }
+
+// Format hides the secret from every verb, wrong ones too.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // GoString hides the secret from %#v.
 func (s Secret) GoString() string { return s.String() }
@@ -252,6 +256,8 @@ func decodeSettings(settings any, object []byte, secrets map[string][]byte) []*P
 		known[f.Name] = true
 		raw, ok := given[f.Name]
 		switch secret, hasSecret := secrets[f.Name]; {
+		case !f.Secret && hasSecret:
+			wrong(f.Name, "setting %s is not a secret and must be given with the settings", f.Name)
 		case f.Secret && ok:
 			wrong(f.Name, "setting %s is a secret and must be given by reference", f.Name)
 		case f.Secret && hasSecret:
@@ -278,7 +284,7 @@ func unknownNames(known map[string]bool, given map[string]json.RawMessage, secre
 		}
 	}
 	for name := range secrets {
-		if !known[name] {
+		if _, both := given[name]; !known[name] && !both {
 			out = append(out, name)
 		}
 	}
