@@ -89,10 +89,35 @@ type Outcome struct {
 	// Why is the plan's reason.
 	Why string
 	Due time.Time
+	// Issued says that a new version was obtained in this run.
+	Issued bool
 	// Version that is live now; nil: none.
 	Version *Version
 	Paths   Paths
 	Targets map[string]Target
 	// Err is nil if all went well.
 	Err error
+}
+
+// Parts counts what an outcome consists of: the certificate, if it had to be
+// obtained, and each target that had to be deployed to. A lineage of which one
+// part went well and another failed is partly failed.
+type Parts struct{ All, Failed int }
+
+// Parts of the outcome.
+func (o Outcome) Parts() Parts {
+	p := Parts{All: 1}
+	if o.Err == nil {
+		return p
+	}
+	p.Failed = 1
+	if o.Issued {
+		p.All++
+	}
+	for _, t := range o.Targets {
+		if t.Error == "" && o.Version != nil && t.Deployed == o.Version.Number {
+			p.All++
+		}
+	}
+	return p
 }

@@ -1,0 +1,306 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+// Exit codes.
+const (
+	Done    = 0
+	Failed  = 1
+	Usage   = 2
+	Partial = 3
+)
+
+// UsageError marks an error as one of usage or configuration.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error itself.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usage marks it.
+func (e *UsageError) Usage() bool { return true }
+
+// ExitCode says how the process ends after an error; nil gives Done.
+func ExitCode(err error) int {
+	if err == nil {
+		return Done
+	}
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
+	var usage interface{ Usage() bool }
+	if errors.As(err, &usage) && usage.Usage() {
+		return Usage
+	}
+	return Failed
+}
+
+// OutcomesError is what a run ends with when some or all of it failed. The
+// single errors have been shown already.
+type OutcomesError struct{ Failed, All int }
+
+func (e *OutcomesError) Error() string {
+	return fmt.Sprintf("%d of %d certificates failed", e.Failed, e.All)
+}
+
+// ExitCode is Partial if something went well.
+func (e *OutcomesError) ExitCode() int {
+	if e.Failed < e.All {
+		return Partial
+	}
+	return Failed
+}
+
+// Outcomes shows what became of each lineage and gives the run's error.
+func (t *Terminal) Outcomes(outcomes []model.Outcome) error {
+	failed, all := 0, 0
+	for _, o := range outcomes {
+		parts := o.Parts()
+		all += parts.All
+		failed += parts.Failed
+		if t.JSON {
+			t.json(outcomeJSON(o))
+		} else {
+			t.outcome(o)
+		}
+		if o.Err != nil {
+			t.Error(o.Name, o.Err)
+		}
+	}
+	if failed > 0 {
+		return &OutcomesError{Failed: failed, All: all}
+	}
+	return nil
+}
+
+func (t *Terminal) outcome(o model.Outcome) {
+	switch {
+	case o.Version == nil:
+	case o.Action == model.None:
+		t.Print(fmt.Sprintf("%s: %s\n", o.Name, o.Why))
+	case o.Action == model.Deploy:
+	default:
+		if o.Issued {
+			t.Print(fmt.Sprintf("%s: version %d, valid until %s\n  certificate %s\n  key         %s\n",
+				o.Name, o.Version.Number, day(o.Version.NotAfter), o.Paths.Fullchain, o.Paths.Privkey))
+		}
+	}
+	for _, name := range sortedKeys(o.Targets) {
+		if target := o.Targets[name]; target.Error == "" && o.Action != model.None {
+			t.Print(fmt.Sprintf("%s: %s\n", o.Name, targetLine(name, target)))
+		}
+	}
+}
+
+func targetLine(name string, t model.Target) string {
+	switch {
+	case t.Error != "":
+		return fmt.Sprintf("%s failed: %s", name, t.Error)
+	case t.Deployed == 0:
+		return name + " not deployed"
+	case t.Proven == t.Deployed:
+		var at []string
+		for _, e := range t.Endpoints {
+			at = append(at, e.Address)
+		}
+		return fmt.Sprintf("%s serves version %d, proven at %s", name, t.Deployed, strings.Join(at, ", "))
+	}
+	return fmt.Sprintf("%s has version %d (not proven: it names no endpoint)", name, t.Deployed)
+}
+
+func (t *Terminal) json(v any) {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		t.Warn("", "encode the result: %v", err)
+		return
+	}
+	t.Print(b.String())
+}
+
+type errorJSON struct {
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func toErrorJSON(err error) *errorJSON {
+	if err == nil {
+		return nil
+	}
+	return &errorJSON{Message: err.Error(), Hint: Hint(err)}
+}
+
+type outcomeLine struct {
+	Type    string                  `json:"type"`
+	Name    string                  `json:"name"`
+	OK      bool                    `json:"ok"`
+	Action  model.Action            `json:"action"`
+	Why     string                  `json:"why"`
+	Due     time.Time               `json:"due,omitzero"`
+	Version *model.Version          `json:"version,omitempty"`
+	Paths   *model.Paths            `json:"paths,omitempty"`
+	Targets map[string]model.Target `json:"targets,omitempty"`
+	Error   *errorJSON              `json:"error,omitempty"`
+}
+
+func outcomeJSON(o model.Outcome) outcomeLine {
+	line := outcomeLine{
+		Type: "outcome", Name: o.Name, OK: o.Err == nil, Action: o.Action, Why: o.Why, Due: o.Due.UTC(),
+		Version: o.Version, Targets: o.Targets, Error: toErrorJSON(o.Err),
+	}
+	if o.Paths != (model.Paths{}) {
+		line.Paths = &o.Paths
+	}
+	return line
+}
+
+// Fatal shows the error that ended the command, on stdout too if results are
+// JSON.
+func (t *Terminal) Fatal(err error) {
+	var outcomes *OutcomesError
+	if errors.As(err, &outcomes) {
+		t.write(t.Err, "error: "+outcomes.Error()+"\n")
+		return
+	}
+	t.Error("", err)
+	if t.JSON {
+		t.json(struct {
+			Type string `json:"type"`
+			errorJSON
+			ExitCode int `json:"exit_code"`
+		}{"error", *toErrorJSON(err), ExitCode(err)})
+	}
+}
+
+// Plan shows what would be done.
+func (t *Terminal) Plan(p model.Plan) {
+	for _, item := range p.Items {
+		if t.JSON {
+			t.json(struct {
+				Type   string       `json:"type"`
+				Name   string       `json:"name"`
+				Names  []string     `json:"names"`
+				Action model.Action `json:"action"`
+				Why    string       `json:"why"`
+				Due    time.Time    `json:"due,omitzero"`
+				Deploy []string     `json:"deploy,omitempty"`
+			}{"plan", item.Request.Name, item.Request.Names(), item.Action, item.Why, item.Due.UTC(), item.Deploy})
+			continue
+		}
+		text := fmt.Sprintf("%-7s %s: %s\n", item.Action, item.Request.Name, item.Why)
+		if item.Action == model.Issue || item.Action == model.Renew {
+			for _, id := range item.Request.Identifiers {
+				text += fmt.Sprintf("          %s proven by %s\n", id, orNobody(item.Request.With(id)))
+			}
+			if len(item.Deploy) > 0 {
+				text += "          then deployed to " + strings.Join(item.Deploy, ", ") + "\n"
+			}
+		}
+		t.Print(text)
+	}
+}
+
+func orNobody(names []string) string {
+	if len(names) == 0 {
+		return "nobody: name an authenticator"
+	}
+	return strings.Join(names, ", else ")
+}
+
+// Certificates lists lineages.
+func (t *Terminal) Certificates(lineages []model.Lineage, paths func(string) model.Paths, now time.Time) {
+	for _, l := range lineages {
+		if l.Version == nil {
+			continue
+		}
+		v := *l.Version
+		p := paths(l.Name)
+		if t.JSON {
+			t.json(certificateLine{
+				Type: "certificate", Name: l.Name, Names: v.Names, KeyType: v.KeyType, Server: l.Request.Server,
+				Version: v.Number, Serial: v.Serial, Fingerprint: v.Fingerprint, Issuer: v.Issuer,
+				NotBefore: v.NotBefore.UTC(), NotAfter: v.NotAfter.UTC(), DaysLeft: daysLeft(now, v.NotAfter),
+				Paths: p, Targets: l.Targets,
+			})
+			continue
+		}
+		var b strings.Builder
+		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(w, "%s\n", l.Name)
+		fmt.Fprintf(w, "  names\t%s\n", strings.Join(v.Names, ", "))
+		fmt.Fprintf(w, "  key\t%s\n", v.KeyType)
+		fmt.Fprintf(w, "  expires\t%s (%s)\n", v.NotAfter.UTC().Format("2006-01-02 15:04 UTC"), left(now, v.NotAfter))
+		fmt.Fprintf(w, "  version\t%d, serial %s\n", v.Number, v.Serial)
+		fmt.Fprintf(w, "  certificate\t%s\n", p.Fullchain)
+		fmt.Fprintf(w, "  private key\t%s\n", p.Privkey)
+		for _, name := range sortedKeys(l.Targets) {
+			fmt.Fprintf(w, "  deployed\t%s\n", targetLine(name, l.Targets[name]))
+		}
+		if len(l.Targets) == 0 {
+			fmt.Fprintf(w, "  deployed\tnowhere\n")
+		}
+		if l.Failures != nil {
+			fmt.Fprintf(w, "  failures\t%d since the last success, the last on %s: %s\n", l.Failures.Count, day(l.Failures.Last), l.Failures.Error)
+		}
+		_ = w.Flush() // a strings.Builder takes everything
+		t.Print(b.String())
+	}
+	if len(lineages) == 0 {
+		t.Tell("", "there are no certificates")
+	}
+}
+
+type certificateLine struct {
+	Type        string                  `json:"type"`
+	Name        string                  `json:"name"`
+	Names       []string                `json:"names"`
+	KeyType     model.KeyType           `json:"key_type"`
+	Server      string                  `json:"server"`
+	Version     int                     `json:"version"`
+	Serial      string                  `json:"serial"`
+	Fingerprint string                  `json:"fingerprint"`
+	Issuer      string                  `json:"issuer"`
+	NotBefore   time.Time               `json:"not_before"`
+	NotAfter    time.Time               `json:"not_after"`
+	DaysLeft    int                     `json:"days_left"`
+	Paths       model.Paths             `json:"paths"`
+	Targets     map[string]model.Target `json:"targets,omitempty"`
+}
+
+func daysLeft(now, until time.Time) int { return int(math.Floor(until.Sub(now).Hours() / 24)) }
+
+func left(now, until time.Time) string {
+	switch n := daysLeft(now, until); {
+	case n < 0:
+		return "EXPIRED"
+	case n == 1:
+		return "1 day left"
+	default:
+		return fmt.Sprintf("%d days left", n)
+	}
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02") }
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
