@@ -28,11 +28,15 @@ func init() {
 	}
 }
 
+// replaced are go-plugin's pipes, held so that they are not closed as garbage.
+var replaced []*os.File
+
 // keepStreams undoes what go-plugin does to the two streams after the
 // handshake: it sends them by a call of its own, which ends with the connection
 // and loses the last words of a plugin that dies. Author code runs after this.
 func keepStreams() {
-	if underHost {
+	if underHost && len(replaced) == 0 {
+		replaced = []*os.File{os.Stdout, os.Stderr}
 		os.Stdout, os.Stderr = stderr, stderr
 	}
 }
