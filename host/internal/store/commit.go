@@ -1,0 +1,124 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
+)
+
+// staged is the lineage as it will be, kept with the files of a version until
+// lineages/<name>.json says the same. It is written after all the others, so
+// that a directory which has it is complete, and a version which has it is not
+// finished.
+const staged = ".commit.json"
+
+// Commit makes what was issued for an order the newest version of its lineage,
+// and gives the lineage with that version in it. It refuses a certificate that
+// does not fit the order's key (issued.KeyPEM is not used) or lacks a name of
+// the request. live/<name> is switched, key and certificate together, by one
+// rename. An error before the version has its number leaves the order's key as
+// it was, and Commit can be called again; after that the version is safe, and
+// [Store.Repair] finishes it.
+func (s *Store) Commit(l model.Lineage, orderID string, issued model.Issued) (model.Lineage, error) {
+	if err := checkOrder(l.Name, orderID); err != nil {
+		return l, err
+	}
+	if err := s.prepare(); err != nil {
+		return l, err
+	}
+	key, err := s.OrderKey(l.Name, orderID)
+	if err != nil {
+		return l, fmt.Errorf("store the new certificate: %w", err)
+	}
+	leaf, issued, err := verify(issued, key.Public(), l.Request.Identifiers)
+	if err != nil {
+		return l, fmt.Errorf("store the new certificate of %s: what the CA sent does not fit the order: %w", l.Name, err)
+	}
+	number, err := s.nextVersion(l)
+	if err != nil {
+		return l, err
+	}
+	done := l
+	done.Version = versionOf(leaf, number)
+	dir := s.orderDir(l.Name, orderID)
+	if err := s.stage(dir, done, issued); err != nil {
+		return l, errors.Join(err, unstage(dir))
+	}
+	if err := s.promote(dir, done); err != nil {
+		return l, err
+	}
+	return done, nil
+}
+
+// stage writes the public files beside the key.
+func (s *Store) stage(dir string, l model.Lineage, issued model.Issued) error {
+	paths := pathsIn(dir)
+	for _, f := range []struct {
+		path string
+		data []byte
+	}{
+		{paths.Cert, issued.LeafPEM}, {paths.Chain, issued.ChainPEM}, {paths.Fullchain, issued.FullchainPEM},
+	} {
+		if err := s.put(f.path, 0o644, f.data); err != nil {
+			return err
+		}
+	}
+	return s.writeJSON(filepath.Join(dir, staged), lineageFile{V: formatVersion, Lineage: l})
+}
+
+// unstage leaves the key alone in the directory of an order.
+func unstage(dir string) error {
+	paths := pathsIn(dir)
+	var errs []error
+	for _, path := range []string{filepath.Join(dir, staged), paths.Fullchain, paths.Chain, paths.Cert} {
+		errs = append(errs, removeIfThere(path))
+	}
+	return errors.Join(errs...)
+}
+
+// promote makes a complete directory of an order a version, and finishes it.
+func (s *Store) promote(dir string, l model.Lineage) error {
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return diskError("set the mode of", dir, err)
+	}
+	to := s.versionDir(l.Name, l.Version.Number)
+	if err := s.rename(dir, to); err != nil {
+		return err
+	}
+	if err := s.finish(l); err != nil {
+		return sdk.Hint(fmt.Errorf("the new certificate is safe in %s, but not live yet: %w", to, err),
+			"mend the cause and run the same command again: it finishes this version without a new order")
+	}
+	return nil
+}
+
+// finish makes a version live and its lineage say so. It may be repeated.
+func (s *Store) finish(l model.Lineage) error {
+	if err := s.link(liveTarget(l.Name, l.Version.Number), s.path("live", l.Name)); err != nil {
+		return err
+	}
+	if err := s.saveLineage(l); err != nil {
+		return err
+	}
+	return s.remove(filepath.Join(s.versionDir(l.Name, l.Version.Number), staged))
+}
+
+// nextVersion is above every version that there is or was.
+func (s *Store) nextVersion(l model.Lineage) (int, error) {
+	numbers, err := s.Versions(l.Name)
+	if err != nil {
+		return 0, err
+	}
+	last := 0
+	if len(numbers) > 0 {
+		last = numbers[len(numbers)-1]
+	}
+	if l.Version != nil {
+		last = max(last, l.Version.Number)
+	}
+	return last + 1, nil
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+const orderPrefix = ".order-"
+
+var orderRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+
+// NewKey gives the key of an order. It is durable before the CA sees its
+// certificate request, so that no certificate can be issued for a key that a
+// crash has lost. The key of an order that has one is loaded, whatever its
+// type: the request may have been sent already. orderID is made of letters,
+// digits, '_' and '-'.
+func (s *Store) NewKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error) {
+	key, err := s.OrderKey(lineage, orderID)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if err := s.change(lineage); err != nil {
+		return nil, err
+	}
+	dir := s.orderDir(lineage, orderID)
+	key, err = s.newOrderKey(lineage, dir, kt)
+	if err != nil {
+		// Nothing half-made stays; these succeed only on what is empty.
+		_ = os.Remove(dir)
+		_ = os.Remove(s.path("archive", lineage))
+		return nil, err
+	}
+	return key, nil
+}
+
+func (s *Store) newOrderKey(lineage, dir string, kt model.KeyType) (crypto.Signer, error) {
+	if err := makeDir(s.path("archive", lineage), 0o755); err != nil {
+		return nil, err
+	}
+	if err := makeDir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return s.createKey(pathsIn(dir).Privkey, kt)
+}
+
+// OrderKey gives the key of an order that was begun; the error wraps
+// fs.ErrNotExist if there is none, because it never was begun, was dropped, or
+// was committed.
+func (s *Store) OrderKey(lineage, orderID string) (crypto.Signer, error) {
+	if err := checkOrder(lineage, orderID); err != nil {
+		return nil, err
+	}
+	key, err := loadKey(pathsIn(s.orderDir(lineage, orderID)).Privkey)
+	if err != nil {
+		return nil, fmt.Errorf("order %s of certificate %s: %w", orderID, lineage, err)
+	}
+	return key, nil
+}
+
+// DropOrder takes away the key of an order that will never be finished. One
+// that is gone is dropped.
+func (s *Store) DropOrder(lineage, orderID string) error {
+	if err := checkOrder(lineage, orderID); err != nil {
+		return err
+	}
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	dir := s.orderDir(lineage, orderID)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	// One rename first: an order is there with all it has, or not at all.
+	tmp := s.path("archive", lineage, tempPrefix(orderPrefix+orderID)+"0")
+	if err := os.RemoveAll(tmp); err != nil {
+		return diskError("remove", tmp, err)
+	}
+	if err := s.rename(dir, tmp); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(tmp); err != nil {
+		return diskError("remove", tmp, err)
+	}
+	_ = os.Remove(s.path("archive", lineage)) // if this was all of the lineage
+	return nil
+}
+
+// orders lists the IDs of the orders of a lineage that are under way.
+func (s *Store) orders(lineage string) ([]string, error) {
+	entries, err := readDir(s.path("archive", lineage))
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range entries {
+		if id, ok := strings.CutPrefix(e.Name(), orderPrefix); ok && orderRE.MatchString(id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+func (s *Store) orderDir(lineage, orderID string) string {
+	return s.path("archive", lineage, orderPrefix+orderID)
+}
+
+func checkOrder(lineage, orderID string) error {
+	if err := checkName("certificate", lineage); err != nil {
+		return err
+	}
+	if !orderRE.MatchString(orderID) {
+		return fmt.Errorf("the order ID %q is not made of up to 100 letters, digits, '_' and '-'", orderID)
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package store
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
+)
+
+// Repaired is what [Store.Repair] found.
+type Repaired struct {
+	// Finished are the versions whose commit was cut short; they are live now,
+	// the last one that is.
+	Finished []int
+	// Deleted says that a deletion was cut short and is complete now.
+	Deleted bool
+	// Orders are IDs of orders that have a key and no certificate. Whether they
+	// can still be finished is known to the journal and the CA; what cannot is
+	// for [Store.DropOrder].
+	Orders []string
+}
+
+// Repair mends what a run that was killed left of a lineage: it finishes
+// commits and deletions and removes temporary files. On a lineage in order it
+// changes nothing. What it cannot mend is an error, and stays as it is.
+func (s *Store) Repair(name string) (Repaired, error) {
+	var r Repaired
+	if err := checkName("certificate", name); err != nil {
+		return r, err
+	}
+	if err := s.prepare(); err != nil {
+		return r, err
+	}
+	var err error
+	if r.Deleted, err = s.isDeleted(name); err != nil {
+		return r, err
+	}
+	if err := s.finishDelete(name); err != nil {
+		return r, err
+	}
+	if err := s.sweepLineage(name); err != nil {
+		return r, err
+	}
+	if err := s.repairOrders(name, &r); err != nil {
+		return r, err
+	}
+	return r, s.repairVersions(name, &r)
+}
+
+func (s *Store) sweepLineage(name string) error {
+	errs := []error{
+		sweep(s.path("archive", name), ""),
+		sweep(s.path("live"), name),
+		sweep(s.path("lineages"), name+".json"),
+		sweep(s.path("lineages"), name+deletedSuffix),
+	}
+	versions, err := s.Versions(name)
+	errs = append(errs, err)
+	for _, n := range versions {
+		errs = append(errs, sweep(s.versionDir(name, n), ""))
+	}
+	orders, err := s.orders(name)
+	errs = append(errs, err)
+	for _, id := range orders {
+		errs = append(errs, sweep(s.orderDir(name, id), ""))
+	}
+	instances, err := readDir(s.path("deployed"))
+	errs = append(errs, err)
+	for _, e := range instances {
+		if !e.IsDir() {
+			continue
+		}
+		errs = append(errs, sweep(s.path("deployed", e.Name()), name))
+	}
+	return errors.Join(errs...)
+}
+
+// repairOrders promotes orders that had all their files, and lists the others.
+func (s *Store) repairOrders(name string, r *Repaired) error {
+	ids, err := s.orders(name)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		dir := s.orderDir(name, id)
+		l, err := readLineage(filepath.Join(dir, staged), name)
+		if err == nil {
+			_, err = verifyDir(dir, l.Request.Identifiers)
+		}
+		if err != nil {
+			// The certificate can be downloaded again; the key cannot.
+			if err := unstage(dir); err != nil {
+				return err
+			}
+			r.Orders = append(r.Orders, id)
+			continue
+		}
+		if l.Version.Number, err = s.nextVersion(model.Lineage{Name: name}); err != nil {
+			return err
+		}
+		if err := s.promote(dir, l); err != nil {
+			return err
+		}
+		r.Finished = append(r.Finished, l.Version.Number)
+	}
+	return nil
+}
+
+// repairVersions finishes versions that were not, and leads live to the newest.
+func (s *Store) repairVersions(name string, r *Repaired) error {
+	versions, err := s.Versions(name)
+	if err != nil || len(versions) == 0 {
+		return err
+	}
+	newest := versions[len(versions)-1]
+	current, err := s.Lineage(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, n := range versions[:len(versions)-1] {
+		// A later version stands above it: what it had to say is outdated.
+		if err := removeIfThere(filepath.Join(s.versionDir(name, n), staged)); err != nil {
+			return err
+		}
+	}
+	if s.inOrder(current, newest) {
+		return removeIfThere(filepath.Join(s.versionDir(name, newest), staged))
+	}
+	l, err := s.stagedLineage(name, newest, current)
+	if err != nil {
+		return err
+	}
+	if err := s.finish(l); err != nil {
+		return err
+	}
+	r.Finished = append(r.Finished, newest)
+	return nil
+}
+
+// inOrder says whether live and the lineage both name the newest version.
+func (s *Store) inOrder(l model.Lineage, newest int) bool {
+	live, err := s.Live(l.Name)
+	return err == nil && live == newest && l.Version != nil && l.Version.Number >= newest
+}
+
+// stagedLineage is the lineage as it has to be with the newest version: as it
+// was staged, or else as it is, with what the certificate itself says.
+func (s *Store) stagedLineage(name string, newest int, current model.Lineage) (model.Lineage, error) {
+	dir := s.versionDir(name, newest)
+	l, err := readLineage(filepath.Join(dir, staged), name)
+	known := current.Version != nil && current.Version.Number >= newest
+	switch {
+	case known && current.Version.Number > newest:
+		return l, sdk.Hint(fmt.Errorf("certificate %s: %s names version %s, which is not in %s", name, s.lineagePath(name), versionName(current.Version.Number), filepath.Dir(dir)),
+			"restore %s from a backup", filepath.Dir(dir))
+	case known || errors.Is(err, fs.ErrNotExist) && current.Name != "":
+		l = current
+	case err != nil:
+		return l, fmt.Errorf("version %s of %s was not finished, and nothing says how it was obtained: %w", versionName(newest), name, err)
+	}
+	leaf, err := verifyDir(dir, nil)
+	if err != nil {
+		return l, fmt.Errorf("version %s of %s was not finished and cannot be: %w; move %s away to keep the version before it", versionName(newest), name, err, dir)
+	}
+	if !known {
+		l.Version = versionOf(leaf, newest)
+	}
+	return l, nil
+}
+
+// verifyDir checks that the four files of a directory fit together.
+func verifyDir(dir string, want []model.Identifier) (*x509.Certificate, error) {
+	issued, err := readIssued(dir)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(issued.KeyPEM)
+	if err != nil {
+		return nil, brokenFile(pathsIn(dir).Privkey, err)
+	}
+	leaf, _, err := verify(issued, key.Public(), want)
+	if err != nil {
+		return nil, fmt.Errorf("in %s: %w", dir, err)
+	}
+	return leaf, nil
+}
