@@ -22,6 +22,8 @@ func bounded(handler http.Handler) *http.Server {
 		IdleTimeout:                  10 * time.Second,
 		MaxHeaderBytes:               16 << 10,
 		DisableGeneralOptionsHandler: true,
+		// Not nil: HTTP/2 is not set up.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		// Whoever scans the port makes errors that are nobody's concern.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
@@ -31,7 +33,7 @@ func bounded(handler http.Handler) *http.Server {
 
 // webServer answers http-01 (RFC 8555 section 8.3). The Host header is not
 // looked at: a CA follows redirects, and the path is unguessable.
-func webServer(p *port) *http.Server {
+func webServer(p *port) (*http.Server, *tls.Config) {
 	return bounded(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		e, ok := p.find(req.URL.Path)
 		switch {
@@ -45,7 +47,7 @@ func webServer(p *port) *http.Server {
 			w.Header().Set("Content-Length", strconv.Itoa(len(e.proof)))
 			_, _ = io.WriteString(w, e.proof) // a client that went away is no failure
 		}
-	}))
+	})), nil
 }
 
 // alpnProtocol is that of RFC 8737 section 6.2.
@@ -54,9 +56,8 @@ const alpnProtocol = "acme-tls/1"
 // alpnServer answers tls-alpn-01. The proof is in the handshake; net/http
 // closes a connection whose protocol has no handler, which is all that RFC 8737
 // section 3 wants done after it.
-func alpnServer(p *port) *http.Server {
-	server := bounded(http.NotFoundHandler())
-	server.TLSConfig = &tls.Config{
+func alpnServer(p *port) (*http.Server, *tls.Config) {
+	return bounded(http.NotFoundHandler()), &tls.Config{
 		MinVersion:             tls.VersionTLS12, // RFC 8737 section 3
 		NextProtos:             []string{alpnProtocol},
 		SessionTicketsDisabled: true,
@@ -71,5 +72,4 @@ func alpnServer(p *port) *http.Server {
 			return e.certificate, nil
 		},
 	}
-	return server
 }

@@ -52,7 +52,7 @@ type port struct {
 	number    int
 	address   string // empty: all addresses of both families
 	listen    func(ctx context.Context, network, address string) (net.Listener, error)
-	server    func(*port) *http.Server
+	server    func(*port) (*http.Server, *tls.Config) // no config: plain text
 
 	// turn is held by the one call that opens the port, so that a person is
 	// asked once. Never taken with mu held.
@@ -70,7 +70,7 @@ type opened struct {
 	accepting sync.WaitGroup
 }
 
-func newPort(challenge, setting string, server func(*port) *http.Server) *port {
+func newPort(challenge, setting string, server func(*port) (*http.Server, *tls.Config)) *port {
 	// Plain TCP: no CA speaks multipath TCP, and a sandbox that confines ports
 	// would see another protocol.
 	var config net.ListenConfig
@@ -259,9 +259,10 @@ func lacking(err error) bool {
 }
 
 func (p *port) start(listeners []net.Listener) {
-	o := &opened{server: p.server(p)}
+	server, config := p.server(p)
+	o := &opened{server: server}
 	for _, l := range listeners {
-		if config := o.server.TLSConfig; config != nil {
+		if config != nil {
 			l = tls.NewListener(l, config)
 		}
 		o.accepting.Go(func() {
