@@ -1,6 +1,7 @@
 package structure
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -89,7 +90,9 @@ func forbidden(dir string, imports []string, test bool) []string {
 	for _, imported := range imports {
 		ours, isOurs := strings.CutPrefix(imported+"/", module+"/")
 		switch ours = strings.TrimSuffix(ours, "/"); {
-		case isOurs && (alone || !within(unit, ours)) && !matches(rule.allow, ours) && !(test && matches(rule.tests, ours)):
+		case isOurs && !alone && within(unit, ours), isOurs && matches(rule.allow, ours), isOurs && test && matches(rule.tests, ours):
+			continue
+		case isOurs:
 			wrong = append(wrong, dir+" imports "+ours+": "+rule.reason)
 		case !isOurs && !test:
 			wrong = append(wrong, confinedTo(dir, imported)...)
@@ -146,15 +149,17 @@ func matches(patterns []string, dir string) bool {
 }
 
 func TestImports(t *testing.T) {
+	systems := map[string][]string{}
 	for _, goos := range []string{"linux", "darwin", "freebsd"} {
 		for dir, p := range packages(t, goos) {
-			for _, wrong := range forbidden(dir, p.Imports, false) {
-				t.Errorf("%s: %s", goos, wrong)
-			}
-			for _, wrong := range forbidden(dir, slices.Concat(p.TestImports, p.XTestImports), true) {
-				t.Errorf("%s, tests: %s", goos, wrong)
+			tests := forbidden(dir, slices.Concat(p.TestImports, p.XTestImports), true)
+			for _, wrong := range slices.Concat(forbidden(dir, p.Imports, false), tests) {
+				systems[wrong] = append(systems[wrong], goos)
 			}
 		}
+	}
+	for _, wrong := range slices.Sorted(maps.Keys(systems)) {
+		t.Errorf("%s %v", wrong, slices.Compact(systems[wrong]))
 	}
 }
 
