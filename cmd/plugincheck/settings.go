@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
+)
+
+// prepare makes a suite of the command line.
+func (o *options) prepare(ctx context.Context, binary string) (plugintest.Suite, error) {
+	s := o.suite
+	s.Binary, s.Env, s.DeployedFiles = binary, o.env, o.deployed
+	s.Settings, s.Secrets = map[string]any{}, map[string][]byte{}
+	if info, err := os.Stat(binary); err != nil {
+		return s, fmt.Errorf("find the plugin: %w", err)
+	} else if info.IsDir() || info.Mode()&0o111 == 0 {
+		return s, fmt.Errorf("%s is not executable; name the plugin's binary", binary)
+	}
+	if s.WebrootPath != "" {
+		if info, err := os.Stat(s.WebrootPath); err != nil || !info.IsDir() {
+			return s, fmt.Errorf("--webroot %s is not a directory; make it first", s.WebrootPath)
+		}
+	}
+	if o.settingsFile != "" {
+		if err := readSettings(o.settingsFile, &s.Settings); err != nil {
+			return s, err
+		}
+	}
+	types := settingTypes(ctx, binary, s.Env)
+	for name, value := range s.Settings {
+		if text, ok := value.(string); ok && types[name].Secret {
+			if err := setOne(&s, types, name, text); err != nil {
+				return s, err
+			}
+			delete(s.Settings, name)
+		}
+	}
+	for _, pair := range o.set {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return s, fmt.Errorf("--set %q: wants KEY=VALUE", pair)
+		}
+		if err := setOne(&s, types, name, value); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// readSettings reads YAML, of which JSON is a part.
+func readSettings(path string, into *map[string]any) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the settings: %w", err)
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the settings in %s: %w; write a map of names to values", path, err)
+	}
+	if _, err := json.Marshal(*into); err != nil {
+		return fmt.Errorf("read the settings in %s: %w; keys must be strings", path, err)
+	}
+	return nil
+}
+
+// settingTypes asks the plugin for the types of its settings. If it cannot say,
+// the checks will tell why, so nothing is known here.
+func settingTypes(ctx context.Context, binary string, env []string) map[string]sdk.Setting {
+	out := map[string]sdk.Setting{}
+	cmd := exec.CommandContext(ctx, binary, "describe")
+	if !strings.ContainsRune(binary, os.PathSeparator) {
+		cmd = exec.CommandContext(ctx, "."+string(os.PathSeparator)+binary, "describe")
+	}
+	cmd.Env = append(os.Environ(), env...)
+	printed, err := cmd.Output()
+	var d sdk.Description
+	if err != nil || json.Unmarshal(printed, &d) != nil {
+		return out
+	}
+	for _, s := range d.Settings {
+		out[s.Name] = s
+	}
+	return out
+}
+
+// setOne sets one setting by its type: text as it is, all else as YAML.
+func setOne(s *plugintest.Suite, types map[string]sdk.Setting, name, text string) error {
+	setting := types[name]
+	if setting.Secret {
+		secret, err := secretOf(text)
+		if err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+		s.Secrets[name] = secret
+		return nil
+	}
+	if setting.Type == sdk.StringSetting || setting.Type == sdk.DurationSetting {
+		s.Settings[name] = text
+		return nil
+	}
+	var value any
+	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+		return fmt.Errorf("--set %s=%s: %w", name, text, err)
+	}
+	s.Settings[name] = value
+	return nil
+}
+
+// secretOf resolves a reference; a literal would stand in the shell's history.
+func secretOf(reference string) ([]byte, error) {
+	if path, ok := strings.CutPrefix(reference, "@"); ok {
+		content, err := os.ReadFile(path)
+		return bytes.TrimRight(content, "\r\n"), err
+	}
+	if name, ok := strings.CutPrefix(reference, "env:"); ok {
+		if value, set := os.LookupEnv(name); set {
+			return []byte(value), nil
+		}
+		return nil, fmt.Errorf("the variable %s is not set", name)
+	}
+	return nil, errors.New("it is a secret: give @FILE or env:NAME")
+}
