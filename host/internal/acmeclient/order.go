@@ -1,0 +1,172 @@
+package acmeclient
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+// wireOrder is RFC 8555 section 7.1.3.
+type wireOrder struct {
+	Status         string           `json:"status"`
+	Expires        lenientTime      `json:"expires"`
+	Identifiers    []wireIdentifier `json:"identifiers"`
+	Authorizations []string         `json:"authorizations"`
+	Finalize       string           `json:"finalize"`
+	Certificate    string           `json:"certificate"`
+	Error          *wireProblem     `json:"error"`
+}
+
+// NewOrder asks for a certificate for these identifiers (RFC 8555 section 7.4).
+func (c *Client) NewOrder(ctx context.Context, ids []model.Identifier) (model.Order, error) {
+	o, err := c.newOrder(ctx, ids)
+	if err != nil {
+		return model.Order{}, fmt.Errorf("ordering a certificate for %s: %w", strings.Join(model.Names(ids), ", "), err)
+	}
+	return o, nil
+}
+
+func (c *Client) newOrder(ctx context.Context, ids []model.Identifier) (model.Order, error) {
+	d, err := c.discover(ctx)
+	if err != nil {
+		return model.Order{}, err
+	}
+	var request struct {
+		Identifiers []wireIdentifier `json:"identifiers"`
+	}
+	for _, id := range ids {
+		request.Identifiers = append(request.Identifiers, wireIdentifier{id.Type, id.String()})
+	}
+	payload, err := json.Marshal(request)
+	if err != nil {
+		return model.Order{}, err
+	}
+	// A second order by mistake is harmless: it is never finalized.
+	a, err := c.post(ctx, d.NewOrder, payload, afterRefusal)
+	if err != nil {
+		return model.Order{}, err
+	}
+	at, err := url.Parse(d.NewOrder)
+	if err != nil {
+		return model.Order{}, err
+	}
+	where, err := at.Parse(a.header.Get("Location"))
+	if err != nil || a.header.Get("Location") == "" {
+		return model.Order{}, errors.New("the CA did not say the order's URL")
+	}
+	return readOrder(where.String(), a)
+}
+
+// Order reads an order.
+func (c *Client) Order(ctx context.Context, url string) (model.Order, error) {
+	o, _, err := c.order(ctx, url)
+	return o, err
+}
+
+func (c *Client) order(ctx context.Context, url string) (model.Order, http.Header, error) {
+	a, err := c.read(ctx, url)
+	if err != nil {
+		return model.Order{}, nil, fmt.Errorf("reading the order %s: %w", url, err)
+	}
+	o, err := readOrder(url, a)
+	return o, a.header, err
+}
+
+// PollOrder reads an order until it has one of the statuses (none given: valid),
+// or one that leads to nothing else, such as invalid: the caller MUST look at it.
+func (c *Client) PollOrder(ctx context.Context, url string, until ...string) (model.Order, error) {
+	if len(until) == 0 {
+		until = []string{model.StatusValid}
+	}
+	var last model.Order
+	err := c.poll(ctx, func() (bool, http.Header, error) {
+		o, header, err := c.order(ctx, url)
+		if err != nil {
+			return false, header, err
+		}
+		last = o
+		switch o.Status {
+		case model.StatusPending, model.StatusReady, model.StatusProcessing:
+			return slices.Contains(until, o.Status), header, nil
+		default:
+			return true, header, nil
+		}
+	})
+	if err != nil {
+		return last, waited("the order "+url, strings.Join(until, " or "), last.Status, err)
+	}
+	return last, nil
+}
+
+// Finalize sends the CSR (RFC 8555 section 7.4) and gives the order as the CA
+// shows it then: processing, valid, or even still ready. A CSR is never sent
+// again before the order says that the first one did not arrive.
+func (c *Client) Finalize(ctx context.Context, o model.Order, csrDER []byte) (model.Order, error) {
+	payload, err := json.Marshal(map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csrDER)})
+	if err != nil {
+		return model.Order{}, err
+	}
+	for try := 1; ; try++ {
+		a, err := c.post(ctx, o.Finalize, payload, never)
+		if err == nil {
+			return readOrder(o.URL, a)
+		}
+		err = fmt.Errorf("finalizing the order %s: %w", o.URL, err)
+		if ctx.Err() != nil || !mayHaveArrived(err, try) {
+			return model.Order{}, err
+		}
+		now, readErr := c.Order(ctx, o.URL)
+		if readErr != nil {
+			return model.Order{}, errors.Join(err, readErr)
+		}
+		if now.Status != model.StatusReady && now.Status != model.StatusPending {
+			return now, nil
+		}
+		if try == maxTries || now.Status == model.StatusPending ||
+			c.pause(ctx, doubled(retryMin, retryMax, try-1)) != nil {
+			return model.Order{}, err
+		}
+		c.log("finalizing again: %v", err)
+	}
+}
+
+// mayHaveArrived says whether the order has to be looked at after an error.
+func mayHaveArrived(err error, try int) bool {
+	if refused := refusal(err); refused != nil {
+		// "Not ready" after a first try that got lost: it did arrive.
+		return refused.Status >= http.StatusInternalServerError || try > 1 && refused.Short() == "orderNotReady"
+	}
+	var lost *noAnswer
+	return errors.As(err, &lost) && !untrusted(err)
+}
+
+func readOrder(url string, a answer) (model.Order, error) {
+	var w wireOrder
+	if err := json.Unmarshal(a.body, &w); err != nil || w.Status == "" {
+		return model.Order{}, fmt.Errorf("the CA's answer for the order %s is not an order (RFC 8555 section 7.1.3)", url)
+	}
+	o := model.Order{
+		URL: url, Status: w.Status, Expires: w.Expires.Time, Authorizations: w.Authorizations,
+		Finalize: w.Finalize, Certificate: w.Certificate, Error: w.Error.model(),
+	}
+	for _, id := range w.Identifiers {
+		o.Identifiers = append(o.Identifiers, id.model())
+	}
+	return o, nil
+}
+
+// waited says what was waited for when the wait ended too early.
+func waited(what, until, status string, err error) error {
+	if status == "" {
+		return fmt.Errorf("waiting for %s: %w", what, err)
+	}
+	return fmt.Errorf("waiting until %s is %s, it is %s: %w", what, until, status, err)
+}

@@ -1,0 +1,100 @@
+package acmeclient
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// maxBody is more than any answer of a CA; a chain is some 10 KiB.
+const maxBody = 1 << 20
+
+// transport is the one way to the CA. It owns the nonces: Replay-Nonce is taken
+// out of every answer, so that x/crypto's own pool stays empty, and x/crypto's
+// request for a new nonce is answered from here as long as there is one. It
+// answers x/crypto's request for the directory as well, once we have it.
+type transport struct {
+	base      *http.Transport
+	nonces    nonces
+	server    string
+	directory atomic.Pointer[[]byte]
+	onRequest func(method, url string, status int)
+}
+
+func newTransport(o Options, server string) *transport {
+	base := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		ForceAttemptHTTP2:   true,
+		// One connection is kept. A CA without HTTP/2 gets more only while
+		// requests run at once.
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	t := &transport{base: base, server: server, onRequest: o.OnRequest}
+	if t.onRequest == nil {
+		t.onRequest = func(string, string, int) {}
+	}
+	return t
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	// x/crypto uses HEAD for newNonce only.
+	if r.Method == http.MethodHead {
+		if n, ok := t.nonces.take(); ok {
+			return made(r, http.Header{"Replay-Nonce": {n.value}}, nil), nil
+		}
+	}
+	if r.Method == http.MethodGet && r.URL.String() == t.server {
+		if body := t.directory.Load(); body != nil {
+			return made(r, http.Header{"Content-Type": {"application/json"}}, *body), nil
+		}
+	}
+	response, err := t.base.RoundTrip(r)
+	if err != nil {
+		t.onRequest(r.Method, r.URL.String(), 0)
+		return nil, err
+	}
+	t.onRequest(r.Method, r.URL.String(), response.StatusCode)
+	if r.Method != http.MethodHead {
+		t.nonces.put(response.Header.Get("Replay-Nonce"))
+		response.Header.Del("Replay-Nonce")
+	}
+	response.Body = &limited{ReadCloser: response.Body, left: maxBody, host: r.URL.Host}
+	return response, nil
+}
+
+// made is an answer that did not come from the CA just now.
+func made(r *http.Request, header http.Header, body []byte) *http.Response {
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: r,
+	}
+}
+
+// limited is a body that fails when it is longer than any answer should be.
+type limited struct {
+	io.ReadCloser
+	left int
+	host string
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if len(p) > l.left+1 {
+		p = p[:l.left+1]
+	}
+	n, err := l.ReadCloser.Read(p)
+	if l.left -= n; l.left < 0 {
+		return 0, fmt.Errorf("the answer of %s is longer than %d bytes", l.host, maxBody)
+	}
+	return n, err
+}
