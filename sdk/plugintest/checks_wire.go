@@ -178,11 +178,11 @@ func endsWithHost(ctx context.Context, b *bench) error {
 	if err := p.runner.lifeline.Close(); err != nil {
 		return fmt.Errorf("close the lifeline: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	if p.runner.Wait(ctx) != nil {
-		return errors.New("the plugin still runs 30 s after its standard input was closed; " +
-			"when CERTWRIGHT_LIFELINE is stdin, read stdin until its end and then exit")
+		return fmt.Errorf("the plugin still runs %s after its standard input was closed; "+
+			"when CERTWRIGHT_LIFELINE is stdin, read stdin until its end and then exit", b.patience)
 	}
 	return nil
 }

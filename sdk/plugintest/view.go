@@ -22,8 +22,8 @@ import (
 type view interface {
 	// count tells how many times the response is there, and what was seen.
 	count(context.Context, sdk.Challenge) (n int, seen string)
-	// settles is how long a change may take to show.
-	settles() time.Duration
+	// settles tells whether a change may take a while to show.
+	settles() bool
 }
 
 // lookLimit bounds one look.
@@ -64,7 +64,7 @@ func (b *bench) makeViews() error {
 // httpView asks as RFC 8555 section 8.3 says.
 type httpView string
 
-func (v httpView) settles() time.Duration { return 0 }
+func (v httpView) settles() bool { return false }
 
 func (v httpView) count(ctx context.Context, c sdk.Challenge) (int, string) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
@@ -104,7 +104,7 @@ func abridged(b []byte) string {
 // tlsView does the handshake of RFC 8737 section 3.
 type tlsView string
 
-func (v tlsView) settles() time.Duration { return 0 }
+func (v tlsView) settles() bool { return false }
 
 func (v tlsView) count(ctx context.Context, c sdk.Challenge) (int, string) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
@@ -138,7 +138,7 @@ func (v tlsView) count(ctx context.Context, c sdk.Challenge) (int, string) {
 // dnsView asks one server for the TXT records.
 type dnsView string
 
-func (v dnsView) settles() time.Duration { return 30 * time.Second }
+func (v dnsView) settles() bool { return true }
 
 func (v dnsView) count(ctx context.Context, c sdk.Challenge) (int, string) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
@@ -172,15 +172,15 @@ func (b *bench) expect(ctx context.Context, challenges []sdk.Challenge, want int
 		if v == nil {
 			continue
 		}
-		if err := expectOne(ctx, v, c, want); err != nil {
+		if err := b.expectOne(ctx, v, c, want); err != nil {
 			return fmt.Errorf("%w\n%s", err, advice)
 		}
 	}
 	return nil
 }
 
-func expectOne(ctx context.Context, v view, c sdk.Challenge, want int) error {
-	deadline := time.NewTimer(v.settles())
+func (b *bench) expectOne(ctx context.Context, v view, c sdk.Challenge, want int) error {
+	deadline := time.NewTimer(b.patience)
 	defer deadline.Stop()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
@@ -191,7 +191,7 @@ func expectOne(ctx context.Context, v view, c sdk.Challenge, want int) error {
 		}
 		failure := fmt.Errorf("the response to %s for %s should be there %s, but is %s: %s",
 			c.Type, c.Identifier, times(want), times(n), seen)
-		if v.settles() == 0 {
+		if !v.settles() {
 			return failure
 		}
 		select {
