@@ -15,6 +15,9 @@ import (
 	"github.com/certwright/certwright/host/internal/model"
 )
 
+// KeyType names the key of a certificate.
+type KeyType = model.KeyType
+
 // Config is everything that was configured. It is not changed after Load,
 // except that the command line adds instances and settings.
 type Config struct {

@@ -57,7 +57,9 @@ type Failures struct {
 // Item is one line of a plan.
 type Item struct {
 	Request Request `json:"request"`
-	Action  Action  `json:"action"`
+	// Version that there is; 0: none.
+	Version int    `json:"version,omitempty"`
+	Action  Action `json:"action"`
 	// Why, for a person: "expires in 20 days", "not due before 2026-12-01".
 	Why string `json:"why"`
 	// Due is when it will be due, if Action is None.

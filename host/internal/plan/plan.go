@@ -21,10 +21,10 @@ type Input struct {
 	Lineages map[string]model.Lineage
 	// Force renews what is not due.
 	Force bool
-	// NoDeploy plans no deployment of what is there already (certonly).
+	// NoDeploy plans no deployment (certonly).
 	NoDeploy bool
-	// DeployOnly plans nothing but deployments (install).
-	DeployOnly bool
+	// DeployTo plans deployments to these targets and nothing else (install).
+	DeployTo []string
 }
 
 // Make gives one item for each request, sorted by name.
@@ -33,6 +33,9 @@ func Make(in Input) model.Plan {
 	for _, r := range in.Requests {
 		item := decide(in, r)
 		item.Request = r
+		if v := in.Lineages[r.Name].Version; v != nil {
+			item.Version = v.Number
+		}
 		p.Items = append(p.Items, item)
 	}
 	sort.Slice(p.Items, func(a, b int) bool { return p.Items[a].Request.Name < p.Items[b].Request.Name })
@@ -42,29 +45,32 @@ func Make(in Input) model.Plan {
 func decide(in Input, r model.Request) model.Item {
 	lineage, known := in.Lineages[r.Name]
 	v := lineage.Version
-	targets := behind(lineage, r)
+	all, targets := r.Deploy, behind(lineage, r)
+	if in.NoDeploy {
+		all, targets = nil, nil
+	}
 	switch {
-	case in.DeployOnly && v == nil:
+	case len(in.DeployTo) > 0 && v == nil:
 		return model.Item{Action: model.None, Why: "there is no certificate to deploy"}
-	case in.DeployOnly:
-		return model.Item{Action: model.Deploy, Why: "asked for", Deploy: r.Deploy}
+	case len(in.DeployTo) > 0:
+		return model.Item{Action: model.Deploy, Why: "asked for", Deploy: in.DeployTo}
 	case !known || v == nil:
-		return model.Item{Action: model.Issue, Why: "there is none yet", Deploy: r.Deploy}
+		return model.Item{Action: model.Issue, Why: "there is none yet", Deploy: all}
 	case clockBehind(in.Now, v):
 		return model.Item{Action: model.None, Why: fmt.Sprintf(
 			"the clock says %s, more than an hour before the certificate was issued (%s): check the clock; nothing is renewed",
 			date(in.Now), date(v.NotBefore))}
 	case in.Force:
-		return model.Item{Action: model.Renew, Why: "renewal is forced", Deploy: r.Deploy}
+		return model.Item{Action: model.Renew, Why: "renewal is forced", Deploy: all}
 	}
 	if why := changed(lineage, r); why != "" {
-		return model.Item{Action: model.Renew, Why: why, Deploy: r.Deploy}
+		return model.Item{Action: model.Renew, Why: why, Deploy: all}
 	}
 	due := Due(*v)
 	if !in.Now.Before(due) {
-		return model.Item{Action: model.Renew, Why: expiry(in.Now, *v), Deploy: r.Deploy}
+		return model.Item{Action: model.Renew, Why: expiry(in.Now, *v), Deploy: all}
 	}
-	if len(targets) > 0 && !in.NoDeploy {
+	if len(targets) > 0 {
 		return model.Item{
 			Action: model.Deploy, Why: "not yet deployed to " + strings.Join(targets, ", "), Due: due, Deploy: targets,
 		}

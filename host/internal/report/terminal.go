@@ -29,6 +29,8 @@ type Terminal struct {
 	Err io.Writer
 	// Interactive says that asks may be put to In.
 	Interactive bool
+	// TTY says that In is a person: only a person is given choices.
+	TTY bool
 	// JSON makes results JSON lines; what plugins say goes to Err then.
 	JSON bool
 	// Verbose shows more of the story; Quiet shows warnings only.
@@ -144,8 +146,14 @@ func (t *Terminal) startReading() {
 
 // Confirm asks a question that is answered by yes or no.
 func (t *Terminal) Confirm(ctx context.Context, question string) (bool, error) {
+	if !t.TTY {
+		return false, sdk.ErrNotInteractive
+	}
 	for {
 		answer, err := t.Ask(ctx, question+" [y/n] ")
+		if errors.Is(err, io.EOF) {
+			return false, sdk.ErrNotInteractive
+		}
 		if err != nil {
 			return false, err
 		}

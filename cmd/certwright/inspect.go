@@ -1,0 +1,83 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/host"
+)
+
+func (c *cli) certificatesCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "certificates",
+		Short: "List the certificates: names, expiry, where they are deployed and proven",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.Certificates(cmd.Context(), base, name)
+		},
+	}
+	cmd.Flags().StringVar(&name, "cert-name", "", "show this one only")
+	return cmd
+}
+
+func (c *cli) pluginsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plugins",
+		Short: "Show plugins",
+		Args:  usage(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "list",
+		Short: "List the plugins that are found, and those that are refused with the reason",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.PluginList(cmd.Context(), base)
+		},
+	}, &cobra.Command{
+		Use:     "describe NAME",
+		Short:   "Show the settings and permissions of a plugin",
+		Example: "  certwright plugins describe standalone",
+		Args:    usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.PluginDescribe(cmd.Context(), base, args[0])
+		},
+	})
+	return cmd
+}
+
+func (c *cli) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check the configuration",
+		Args:  usage(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	check := &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration files and every setting in them",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.ConfigCheck(cmd.Context(), base)
+		},
+	}
+	c.settingFlags(check.Flags())
+	cmd.AddCommand(check)
+	return cmd
+}

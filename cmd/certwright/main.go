@@ -1,0 +1,104 @@
+// Command certwright obtains, renews and deploys TLS certificates over ACME.
+// This package is the command line and nothing else: one file for each group of
+// verbs, each of which makes a request for package host and shows what comes
+// back.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/host"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	host.RunIfLauncher()
+	os.Exit(execute(os.Args[1:]))
+}
+
+func execute(args []string) int {
+	ctx, stop := interruptible()
+	defer stop()
+	c := &cli{terminal: &host.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}}
+	root := c.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		c.terminal.Fatal(err)
+	}
+	return host.ExitCode(err)
+}
+
+// interruptible gives a context that ends with the first signal that asks the
+// process to end; what is in place is cleaned up then. Later signals change
+// nothing: the clean-up has its own limits.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(fmt.Errorf("interrupted by %s", s))
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		close(done)
+		cancel(errors.New("the command has ended"))
+	}
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "certwright",
+		Short:         "Obtain, renew and deploy TLS certificates over ACME",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          usage(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(os.Stdout)
+	root.SetErr(os.Stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return host.UsageError(fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath()))
+	})
+	c.globalFlags(root.PersistentFlags())
+	root.AddCommand(
+		c.runCommand(), c.certonlyCommand(), c.installCommand(), c.renewCommand(),
+		c.certificatesCommand(), c.planCommand(), c.pluginsCommand(), c.configCommand(), c.versionCommand(),
+	)
+	return root
+}
+
+// usage makes the error of an argument check one of usage.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return host.UsageError(fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath()))
+		}
+		return nil
+	}
+}
+
+func (c *cli) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			c.terminal.Version(version)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/host"
+)
+
+func (c *cli) runCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Obtain a certificate and deploy it",
+		Long: "Obtain the certificate that -d asks for and deploy it to the installers of -i.\n" +
+			"Without -d: every certificate of the configuration that is missing, due or not yet deployed.",
+		Example: "  certwright run -a standalone -i files --set files.fullchain=/etc/ssl/a.pem -d a.example -m ops@example.com --agree-tos",
+		Args:    usage(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.obtain(cmd, false) },
+	}
+	c.caFlags(cmd.Flags())
+	c.certificateFlags(cmd.Flags())
+	return cmd
+}
+
+func (c *cli) certonlyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "certonly",
+		Short:   "Obtain a certificate and deploy it nowhere",
+		Long:    "Obtain the certificate that -d asks for. It is found under live/NAME of the state directory.",
+		Example: "  certwright certonly -a webroot -w /var/www/html -d a.example -d www.a.example",
+		Args:    usage(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.obtain(cmd, true) },
+	}
+	c.caFlags(cmd.Flags())
+	c.certificateFlags(cmd.Flags())
+	return cmd
+}
+
+func (c *cli) obtain(cmd *cobra.Command, noDeploy bool) error {
+	base, err := c.base()
+	if err != nil {
+		return err
+	}
+	outcomes, err := host.Obtain(cmd.Context(), base, host.ObtainRequest{
+		Args: c.args, Force: c.force, Expand: c.expand, NoDeploy: noDeploy,
+	})
+	if err != nil {
+		return err
+	}
+	return c.terminal.Outcomes(outcomes)
+}
+
+func (c *cli) planCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what run or renew would do, and why",
+		Long: "Show what would be done, and why. With -d: what run would do with the same flags.\n" +
+			"Without: what there is to do for every certificate. No plugin is started and no CA is asked.",
+		Example: "  certwright plan",
+		Args:    usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			p, err := host.MakePlan(cmd.Context(), base, host.ObtainRequest{Args: c.args, Force: c.force, Expand: c.expand})
+			if err != nil {
+				return err
+			}
+			c.terminal.Plan(p)
+			return nil
+		},
+	}
+	c.caFlags(cmd.Flags())
+	c.certificateFlags(cmd.Flags())
+	return cmd
+}
+
+func (c *cli) renewCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:     "renew",
+		Short:   "Renew what is due and deploy it; try failed deployments again",
+		Example: "  certwright renew -n",
+		Args:    usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			outcomes, err := host.Renew(cmd.Context(), base, host.RenewRequest{CertName: name, Force: c.force})
+			if err != nil {
+				return err
+			}
+			return c.terminal.Outcomes(outcomes)
+		},
+	}
+	cmd.Flags().StringVar(&name, "cert-name", "", "renew this one only")
+	cmd.Flags().BoolVar(&c.force, "force-renewal", false, "renew even what is not due")
+	c.settingFlags(cmd.Flags())
+	c.caFlags(cmd.Flags())
+	return cmd
+}
+
+func (c *cli) installCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "install",
+		Short:   "Deploy an existing certificate to more installers",
+		Example: "  certwright install --cert-name a.example -i files --set files.fullchain=/etc/ssl/a.pem",
+		Args:    usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			outcomes, err := host.Install(cmd.Context(), base, host.InstallRequest{CertName: c.args.CertName, Args: c.args})
+			if err != nil {
+				return err
+			}
+			return c.terminal.Outcomes(outcomes)
+		},
+	}
+	cmd.Flags().StringVar(&c.args.CertName, "cert-name", "", "the certificate")
+	cmd.Flags().StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that it is deployed to (repeatable)")
+	c.settingFlags(cmd.Flags())
+	return cmd
+}

@@ -1,0 +1,174 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+// Plugin is one line of `plugins list`.
+type Plugin struct {
+	Name string
+	Path string
+	// Refused says why it cannot be used; nil: it can.
+	Refused     error
+	Description sdk.Description
+}
+
+// Plugin shows one plugin that was found.
+func (t *Terminal) Plugin(p Plugin) {
+	if t.JSON {
+		t.json(struct {
+			Type    string     `json:"type"`
+			Name    string     `json:"name"`
+			Path    string     `json:"path"`
+			Version string     `json:"version,omitempty"`
+			Summary string     `json:"summary,omitempty"`
+			Roles   []string   `json:"roles,omitempty"`
+			Refused *errorJSON `json:"refused,omitempty"`
+		}{"plugin", p.Name, p.Path, p.Description.Version, p.Description.Summary, p.Description.Roles, toErrorJSON(p.Refused)})
+		return
+	}
+	if p.Refused != nil {
+		t.Print(fmt.Sprintf("%s REFUSED: %v\n", p.Name, p.Refused))
+		if hint := Hint(p.Refused); hint != "" {
+			t.Print("  hint: " + hint + "\n")
+		}
+		return
+	}
+	d := p.Description
+	t.Print(fmt.Sprintf("%s %s (%s): %s\n  %s\n", p.Name, d.Version, strings.Join(d.Roles, ", "), d.Summary, p.Path))
+}
+
+// Searched tells where plugins were looked for.
+func (t *Terminal) Searched(dirs []string) {
+	if t.JSON {
+		t.json(struct {
+			Type string   `json:"type"`
+			Dirs []string `json:"dirs"`
+		}{"searched", dirs})
+		return
+	}
+	t.Tell("", "searched %s", strings.Join(dirs, ", "))
+}
+
+// Description shows what a plugin says of itself.
+func (t *Terminal) Description(d sdk.Description) {
+	if t.JSON {
+		t.json(struct {
+			Type string `json:"type"`
+			sdk.Description
+		}{"description", d})
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: %s\n", d.Name, d.Version, d.Summary)
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "roles\t%s\n", strings.Join(d.Roles, ", "))
+	if len(d.ChallengeTypes) > 0 {
+		var types []string
+		for _, ct := range d.ChallengeTypes {
+			types = append(types, fmt.Sprintf("%s (%s)", ct.Type, strings.Join(ct.IdentifierTypes, ", ")))
+		}
+		fmt.Fprintf(w, "challenges\t%s\n", strings.Join(types, ", "))
+	}
+	for _, line := range permissions(d.Permissions) {
+		fmt.Fprintf(w, "may\t%s\n", line)
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+	if len(d.Settings) > 0 {
+		b.WriteString("settings\n")
+	}
+	w = tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, s := range d.Settings {
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Name, settingKind(s), s.Doc)
+	}
+	_ = w.Flush()
+	t.Print(b.String())
+}
+
+func settingKind(s sdk.Setting) string {
+	kind := strings.TrimPrefix(string(s.Type), "string_")
+	switch {
+	case s.Secret:
+		kind = "secret"
+	case len(s.Choices) > 0:
+		kind = strings.Join(s.Choices, "|")
+	}
+	if s.Required {
+		kind += ", required"
+	}
+	if s.Default != "" {
+		kind += ", default " + s.Default
+	}
+	return kind
+}
+
+func permissions(p sdk.Permissions) []string {
+	var out []string
+	add := func(what string, values []sdk.Value) {
+		for _, v := range values {
+			if v.Setting != "" {
+				out = append(out, fmt.Sprintf("%s what the setting %s says", what, v.Setting))
+			} else {
+				out = append(out, what+" "+v.Literal)
+			}
+		}
+	}
+	add("read", p.Read)
+	add("write", p.Write)
+	add("execute", p.Execute)
+	add("connect to TCP port", p.ConnectTCP)
+	add("listen on TCP port", p.BindTCP)
+	add("use the unix socket", p.UnixSockets)
+	flag := func(text string, on bool) {
+		if on {
+			out = append(out, text)
+		}
+	}
+	flag("use UDP", p.UDP)
+	flag("start other programs", p.Children)
+	flag("signal other processes", p.Signals)
+	flag("see private keys", p.Key == sdk.KeyBytes)
+	flag("do everything that its user may: "+p.Reason, p.Unconfined)
+	return out
+}
+
+// Checked tells that the configuration is in order.
+func (t *Terminal) Checked(files []string, instances, certificates int) {
+	if t.JSON {
+		t.json(struct {
+			Type         string   `json:"type"`
+			Files        []string `json:"files"`
+			Instances    int      `json:"instances"`
+			Certificates int      `json:"certificates"`
+		}{"checked", files, instances, certificates})
+		return
+	}
+	where := strings.Join(files, ", ")
+	if where == "" {
+		where = "no configuration file"
+	}
+	t.Print(fmt.Sprintf("in order: %s (%s, %s)\n", where, plural(instances, "instance"), plural(certificates, "certificate")))
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// Version shows the program's version.
+func (t *Terminal) Version(version string) {
+	if t.JSON {
+		t.json(struct {
+			Type    string `json:"type"`
+			Version string `json:"version"`
+		}{"version", version})
+		return
+	}
+	t.Print("certwright " + version + "\n")
+}

@@ -1,0 +1,182 @@
+package run
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/acmeclient"
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/order"
+	"github.com/certwright/certwright/host/internal/report"
+	"github.com/certwright/certwright/sdk"
+)
+
+// cas are the connections of a run: one for each account at each CA.
+type cas struct {
+	engine  *Engine
+	mu      sync.Mutex
+	clients map[string]*ca
+	warming sync.WaitGroup
+}
+
+// ca is the client as the order package knows it.
+type ca struct{ *acmeclient.Client }
+
+func newCAs(e *Engine) *cas { return &cas{engine: e, clients: map[string]*ca{}} }
+
+func (c *cas) get(server, account string) (*ca, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := server + " " + account
+	if have := c.clients[key]; have != nil {
+		return have, nil
+	}
+	roots, err := caRoots(c.engine.Config.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	client, err := acmeclient.New(acmeclient.Options{
+		Server: server, Roots: roots, UserAgent: "certwright/" + c.engine.Version,
+		Log:       func(format string, args ...any) { c.engine.Terminal.Detail("", format, args...) },
+		OnRequest: func(method, url string, status int) { c.engine.Terminal.Detail("", "%s %s: %d", method, url, status) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.clients[key] = &ca{client}
+	return c.clients[key], nil
+}
+
+// warm fetches the directories while the plugins start. Errors come again where
+// they matter.
+func (c *cas) warm(ctx context.Context, p model.Plan) {
+	for _, item := range p.Items {
+		if item.Action != model.Issue && item.Action != model.Renew {
+			continue
+		}
+		client, err := c.get(item.Request.Server, item.Request.Account)
+		if err != nil {
+			return
+		}
+		c.warming.Go(func() { _, _ = client.Directory(ctx) })
+	}
+}
+
+func (c *cas) close() {
+	c.warming.Wait()
+	for _, client := range c.clients {
+		client.Close()
+	}
+}
+
+func caRoots(bundle string) (*x509.CertPool, error) {
+	if bundle == "" {
+		return nil, nil //nolint:nilnil // nil is the system's roots
+	}
+	data, err := os.ReadFile(bundle)
+	if err != nil {
+		return nil, &report.UsageError{Err: fmt.Errorf("read the CA bundle: %w", err)}
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, &report.UsageError{Err: fmt.Errorf("the CA bundle %s holds no PEM certificate", bundle)}
+	}
+	return pool, nil
+}
+
+// Register implements order.Registrar.
+func (c *ca) Register(ctx context.Context, r order.Registration) (string, error) {
+	in := acmeclient.Registration{Key: r.Key, Contact: r.Contact, TermsAgreed: r.TermsAgreed}
+	if r.EABKid != "" {
+		in.EAB = &acmeclient.EAB{Kid: r.EABKid, HMACKey: r.EABKey}
+	}
+	url, _, err := c.Client.Register(ctx, in)
+	return url, err
+}
+
+// account gives a client that signs with the request's account, which is
+// registered if need be. While it is in use its lock is held, shared.
+func (e *Engine) account(ctx context.Context, r model.Request, t *team) (*ca, func(), error) {
+	client, err := t.cas.get(r.Server, r.Account)
+	if err != nil {
+		return nil, nil, err
+	}
+	wanted := e.wanted(r)
+	lock := "account-" + r.Account
+	for {
+		unlock, err := e.Store.Lock(ctx, lock, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = order.Known(client, e.Store, wanted)
+		if err == nil {
+			return client, unlock, nil
+		}
+		unlock()
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, err
+		}
+		if err := e.register(ctx, client, wanted, lock); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (e *Engine) register(ctx context.Context, client *ca, w order.Wanted, lock string) error {
+	unlock, err := e.Store.Lock(ctx, lock, true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	a, err := order.Register(ctx, client, e.Store, w)
+	if err != nil {
+		return err
+	}
+	e.Terminal.Tell("", "account %s at %s: %s", a.Name, a.Server, a.URL)
+	return nil
+}
+
+func (e *Engine) wanted(r model.Request) order.Wanted {
+	w := order.Wanted{
+		Name: r.Account, Server: r.Server, Email: e.Config.Email, AgreeTOS: e.Config.AgreeTOS,
+		Agree: func(ctx context.Context, terms string) (bool, error) {
+			return e.Terminal.Confirm(ctx, fmt.Sprintf("Do you agree to the terms of service of %s?\n%s", r.Server, terms))
+		},
+	}
+	eab := e.EAB
+	if a, ok := e.Config.Account(r.Account); ok {
+		if a.Email != "" {
+			w.Email = a.Email
+		}
+		if a.EAB != nil {
+			eab = a.EAB
+		}
+	}
+	if eab != nil {
+		w.EABKid, w.EABKey = eab.Kid, func() ([]byte, error) { return e.eabKey(eab) }
+	}
+	return w
+}
+
+// eabKey decodes the key as CAs hand it out: base64url, with or without
+// padding (RFC 8555 section 7.3.4).
+func (e *Engine) eabKey(eab *config.EAB) ([]byte, error) {
+	text, err := config.ReadSecret(eab.HMACKey)
+	if err != nil {
+		return nil, err
+	}
+	e.Secrets.Add(text)
+	key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(text)), "="))
+	if err != nil {
+		return nil, sdk.Hint(fmt.Errorf("the HMAC key in the %s is not base64url", eab.HMACKey), "copy the key from the CA as it stands")
+	}
+	return key, nil
+}

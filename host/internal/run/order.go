@@ -1,0 +1,32 @@
+package run
+
+import (
+	"context"
+
+	"github.com/certwright/certwright/host/internal/order"
+	"github.com/certwright/certwright/host/internal/pluginhost"
+)
+
+// orderDeps gives an order the instances of its lineage.
+func (e *Engine) orderDeps(client *ca, t *team, lineage string) order.Deps {
+	instances := func(get func(context.Context, string, string) (running, error)) order.Instances {
+		return func(ctx context.Context, name string) (order.Instance, error) {
+			r, err := get(ctx, lineage, name)
+			if err != nil {
+				return order.Instance{}, err
+			}
+			return order.Instance{Config: r.config, Description: r.Description(), Authenticator: r.Authenticator()}, nil
+		}
+	}
+	return order.Deps{
+		CA: client, Instances: instances(t.get), Fresh: instances(t.fresh),
+		Journal: journalling{e.Journal}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
+		Resources: e.held(),
+		ResourceKeys: func(i order.Instance) []string {
+			return pluginhost.ResourceKeys(i.Description, i.Config.Settings)
+		},
+	}
+}
+
+var _ order.CA = (*ca)(nil)
+var _ order.Registrar = (*ca)(nil)

@@ -1,0 +1,228 @@
+// Package run ties the stages together: plan, order, store, deploy. What comes
+// before it (config) and after it (report) belongs to its callers.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/deploy"
+	"github.com/certwright/certwright/host/internal/journal"
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/order"
+	"github.com/certwright/certwright/host/internal/plan"
+	"github.com/certwright/certwright/host/internal/pluginhost"
+	"github.com/certwright/certwright/host/internal/report"
+	"github.com/certwright/certwright/host/internal/store"
+)
+
+// parallel is how many certificates are worked on at once.
+const parallel = 8
+
+// Engine is everything that a run needs.
+type Engine struct {
+	Config   *config.Config
+	Store    *store.Store
+	Journal  *journal.Journal
+	Plugins  *pluginhost.Host
+	Terminal *report.Terminal
+	Secrets  *report.Secrets
+	// EAB binds new accounts, if the command line says so.
+	EAB     *config.EAB
+	Version string
+	RunID   string
+	Now     func() time.Time
+}
+
+// Want is what one run is to do.
+type Want struct {
+	// Requests makes the requests once it is known what exists. A request may
+	// leave to the lineage what it does not say.
+	Requests func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error)
+	Force    bool
+	NoDeploy bool
+	// DeployTo plans deployments to these targets and nothing else.
+	DeployTo []string
+}
+
+// Run brings everything that is wanted to where it should be.
+func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
+	if err := e.Recover(ctx); err != nil {
+		return nil, err
+	}
+	p, lineages, err := e.Plan(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	team, err := e.prepare(ctx, p, lineages)
+	if err != nil {
+		return nil, err
+	}
+	defer team.stop(ctx)
+	outcomes := make([]model.Outcome, len(p.Items))
+	var group errgroup.Group
+	group.SetLimit(parallel)
+	for i, item := range p.Items {
+		group.Go(func() error {
+			outcomes[i] = e.do(ctx, item, team)
+			return nil
+		})
+	}
+	return outcomes, group.Wait()
+}
+
+// Plan says what Run would do.
+func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, map[string]model.Lineage, error) {
+	list, err := e.Store.Lineages()
+	if err != nil {
+		return model.Plan{}, nil, err
+	}
+	lineages := map[string]model.Lineage{}
+	for _, l := range list {
+		lineages[l.Name] = l
+	}
+	requests, err := w.Requests(ctx, lineages)
+	if err != nil {
+		return model.Plan{}, nil, err
+	}
+	return plan.Make(plan.Input{
+		Now: e.Now(), Requests: requests, Lineages: lineages,
+		Force: w.Force, NoDeploy: w.NoDeploy, DeployTo: w.DeployTo,
+	}), lineages, nil
+}
+
+// do brings one item to its end. Its failure is its own.
+func (e *Engine) do(ctx context.Context, item model.Item, t *team) model.Outcome {
+	r := item.Request
+	out := model.Outcome{Name: r.Name, Action: item.Action, Why: item.Why, Due: item.Due}
+	l, unlock, err := e.open(ctx, r)
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	defer unlock()
+	planned := item.Version
+	if item.Action == model.Issue || item.Action == model.Renew {
+		if l.Version != nil && l.Version.Number != planned {
+			e.Terminal.Tell(r.Name, "another run has obtained version %d meanwhile", l.Version.Number)
+		} else if l, err = e.obtain(ctx, r, l, t); err != nil {
+			out.Err = err
+		} else {
+			out.Issued = true
+		}
+	}
+	if out.Err == nil && l.Version != nil && len(item.Deploy) > 0 && item.Action != model.None {
+		l, out.Err = e.deploy(ctx, l, item.Deploy, t)
+	}
+	if l.Version != nil {
+		out.Version, out.Paths, out.Targets = l.Version, e.Store.LivePaths(r.Name), l.Targets
+	}
+	return out
+}
+
+// open locks a lineage, mends what a crash left of it, and reads it.
+func (e *Engine) open(ctx context.Context, r model.Request) (model.Lineage, func(), error) {
+	unlock, err := e.Store.Lock(ctx, "lineage-"+r.Name, true)
+	if err != nil {
+		return model.Lineage{}, nil, err
+	}
+	if _, err := e.Store.Repair(r.Name); err != nil {
+		unlock()
+		return model.Lineage{}, nil, fmt.Errorf("mend what an earlier run left of %s: %w", r.Name, err)
+	}
+	l, err := e.Store.Lineage(r.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		l = model.Lineage{Name: r.Name, Created: e.Now().UTC()}
+	case err != nil:
+		unlock()
+		return l, nil, err
+	}
+	return l, unlock, nil
+}
+
+// obtain gets a new version and keeps it.
+func (e *Engine) obtain(ctx context.Context, r model.Request, l model.Lineage, t *team) (model.Lineage, error) {
+	client, release, err := e.account(ctx, r, t)
+	if err != nil {
+		return e.failed(l, err)
+	}
+	defer release()
+	result, err := order.Obtain(ctx, e.orderDeps(client, t, r.Name), r)
+	if err != nil {
+		return e.failed(l, err)
+	}
+	next := l
+	next.Request, next.Instances, next.Failures = r, t.configs(r, l), nil
+	next, err = e.Store.Commit(next, result.OrderID, result.Issued)
+	if err != nil {
+		return e.failed(l, fmt.Errorf("keep the certificate: %w", err))
+	}
+	e.Terminal.Tell(r.Name, "version %d is obtained, valid until %s", next.Version.Number, next.Version.NotAfter.UTC().Format("2006-01-02 15:04 UTC"))
+	return next, result.Done()
+}
+
+// failed keeps account of a failure, if there is a lineage to keep it in.
+func (e *Engine) failed(l model.Lineage, err error) (model.Lineage, error) {
+	if l.Version == nil {
+		return l, err
+	}
+	f := model.Failures{Count: 1, Last: e.Now().UTC(), Error: e.Secrets.Redact(err.Error())}
+	if l.Failures != nil {
+		f.Count += l.Failures.Count
+	}
+	l.Failures = &f
+	return l, errors.Join(err, e.Store.SaveLineage(l))
+}
+
+// deploy brings the newest version to the targets, one after the other; one
+// that fails does not stop the others.
+func (e *Engine) deploy(ctx context.Context, l model.Lineage, targets []string, t *team) (model.Lineage, error) {
+	issued, err := e.Store.Read(l.Name, l.Version.Number)
+	if err != nil {
+		return l, err
+	}
+	cert := deploy.Certificate{
+		Lineage: l.Name, Version: l.Version.Number, Identifiers: l.Request.Identifiers, Issued: issued, Paths: e.Store.LivePaths(l.Name),
+	}
+	state := map[string]model.Target{}
+	for name, target := range l.Targets {
+		state[name] = target
+	}
+	var errs []error
+	for _, name := range targets {
+		after, err := e.deployTo(ctx, t, name, cert, l.Targets[name])
+		after.Error = e.Secrets.Redact(after.Error)
+		state[name] = after
+		l.Targets = state
+		l = t.remember(l, name)
+		errs = append(errs, err, e.Store.SaveLineage(l))
+	}
+	return l, errors.Join(errs...)
+}
+
+func (e *Engine) deployTo(ctx context.Context, t *team, name string, cert deploy.Certificate, before model.Target) (model.Target, error) {
+	fail := func(err error) (model.Target, error) {
+		before.Error, before.At = err.Error(), e.Now().UTC()
+		return before, err
+	}
+	instance, err := t.get(ctx, cert.Lineage, name)
+	if err != nil {
+		return fail(err)
+	}
+	// A roll back takes the newest checkpoint: one deployment at a time.
+	unlock, err := e.Store.Lock(ctx, "instance-"+name, true)
+	if err != nil {
+		return fail(err)
+	}
+	defer unlock()
+	return deploy.Run(ctx, deploy.Deps{
+		Pointers: e.Store, Journal: journalling{e.Journal}, Story: e.Terminal, RunID: e.RunID, Now: e.Now,
+	}, deploy.Target{Config: instance.config, Description: instance.Description(), Installer: instance.Installer()}, cert, before)
+}

@@ -1,0 +1,303 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/pluginhost"
+	"github.com/certwright/certwright/host/internal/report"
+	"github.com/certwright/certwright/sdk"
+)
+
+// team is every instance that a run may need. All are started at once, beside
+// the first round trips to the CA, and stopped together.
+type team struct {
+	engine *Engine
+	// byLineage leads from a lineage's name and an instance's name to the member.
+	byLineage map[string]map[string]*member
+	starting  sync.WaitGroup
+	cas       *cas
+}
+
+// member is one instance with its settings: two lineages that were obtained
+// with different settings of one instance name have two members.
+type member struct {
+	config      model.Instance
+	secrets     map[string][]byte
+	description sdk.Description
+
+	started  chan struct{}
+	mu       sync.Mutex
+	instance *pluginhost.Instance
+	err      error
+}
+
+// running is a member that can be called.
+type running struct {
+	*pluginhost.Instance
+	config model.Instance
+}
+
+// prepare checks everything that can be checked without starting anything, then
+// starts what is needed. If nothing is to be done, nothing is started.
+func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]model.Lineage) (*team, error) {
+	t := &team{engine: e, byLineage: map[string]map[string]*member{}, cas: newCAs(e)}
+	members := map[string]*member{}
+	var errs []error
+	for _, item := range p.Items {
+		mine := map[string]*member{}
+		for _, use := range uses(item) {
+			c, err := e.resolve(ctx, item.Request, lineages[item.Request.Name], use.name)
+			if err == nil && !slices.Contains(c.description.Roles, use.role) {
+				err = &report.UsageError{Err: fmt.Errorf("%s: the plugin %s of instance %s is no %s, it is %s",
+					item.Request.Name, c.config.Plugin, use.name, use.role, list(c.description.Roles))}
+			}
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			key := c.key()
+			if members[key] == nil {
+				members[key] = c
+			}
+			mine[use.name] = members[key]
+		}
+		t.byLineage[item.Request.Name] = mine
+		if item.Action == model.Issue || item.Action == model.Renew {
+			errs = append(errs, everyNameHasOne(item.Request))
+		}
+	}
+	if err := errors.Join(dedupe(errs)...); err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		m.started = make(chan struct{})
+		t.starting.Go(func() {
+			defer close(m.started)
+			m.instance, m.err = e.start(ctx, m)
+		})
+	}
+	t.cas.warm(ctx, p)
+	return t, nil
+}
+
+type use struct{ name, role string }
+
+// uses lists the instances that an item needs, and as what.
+func uses(item model.Item) []use {
+	var out []use
+	if item.Action == model.Issue || item.Action == model.Renew {
+		for _, rule := range item.Request.Authenticate {
+			for _, name := range rule.With {
+				out = append(out, use{name, sdk.RoleAuthenticator})
+			}
+		}
+	}
+	if item.Action != model.None {
+		for _, name := range item.Deploy {
+			out = append(out, use{name, sdk.RoleInstaller})
+		}
+	}
+	return out
+}
+
+func everyNameHasOne(r model.Request) error {
+	for _, id := range r.Identifiers {
+		if len(r.With(id)) == 0 {
+			return &report.UsageError{Err: sdk.Hint(
+				fmt.Errorf("%s: no authenticator is named for %s", r.Name, id),
+				"name one with -a, for instance -a standalone, or in authenticate of the configuration")}
+		}
+	}
+	return nil
+}
+
+// resolve finds the settings of an instance (those that are configured now, or
+// else those that the lineage was obtained with) and holds them against the
+// plugin's description.
+func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, name string) (*member, error) {
+	configured, now := e.Config.Instance(name)
+	saved, before := l.Instances[name]
+	if !now {
+		configured = config.Instance{Name: name, Plugin: name, Settings: map[string]config.Value{}}
+		if before {
+			configured.Plugin = saved.Plugin
+		}
+	}
+	d, err := e.Plugins.Describe(ctx, configured.Plugin)
+	if err != nil {
+		return nil, &report.UsageError{Err: fmt.Errorf("%s: instance %s: %w", r.Name, name, err)}
+	}
+	bound := saved
+	if now || !before {
+		if bound, err = config.Bind(configured, d); err != nil {
+			return nil, err
+		}
+	}
+	return e.member(configured, bound, d)
+}
+
+// member checks settings and fetches secrets.
+func (e *Engine) member(configured config.Instance, bound model.Instance, d sdk.Description) (*member, error) {
+	var errs []error
+	secrets := map[string][]byte{}
+	var names []string
+	for name, ref := range bound.Secrets {
+		names = append(names, name)
+		secret, err := config.ReadSecret(ref)
+		if err != nil {
+			errs = append(errs, configured.At(name, "setting %s: %v", name, err))
+			continue
+		}
+		e.Secrets.Add(secret)
+		secrets[name] = secret
+	}
+	errs = append(errs, SettingErrors(configured, d, bound.Settings, names)...)
+	return &member{config: bound, secrets: secrets, description: d}, errors.Join(errs...)
+}
+
+// SettingErrors holds settings against the plugin's schema; each error has the
+// place of its setting.
+func SettingErrors(i config.Instance, d sdk.Description, settings map[string]any, secrets []string) []error {
+	var errs []error
+	for _, p := range pluginhost.CheckSettings(d, settings, secrets) {
+		errs = append(errs, i.At(p.Subject, "%v (see certwright plugins describe %s)", p, d.Name))
+	}
+	return errs
+}
+
+// key is the same for the same instance with the same settings.
+func (m *member) key() string {
+	text, err := json.Marshal(m.config) // maps are written in the order of their keys
+	if err != nil {
+		return m.config.Name
+	}
+	return string(text)
+}
+
+func (e *Engine) start(ctx context.Context, m *member) (*pluginhost.Instance, error) {
+	return e.Plugins.Start(ctx, pluginhost.Spec{
+		Name: m.config.Name, Plugin: m.config.Plugin, Settings: m.config.Settings, Secrets: m.secrets, Timeout: m.config.Timeout,
+	})
+}
+
+// get waits until an instance of a lineage is running.
+func (t *team) get(ctx context.Context, lineage, name string) (running, error) {
+	m := t.byLineage[lineage][name]
+	if m == nil {
+		return running{}, fmt.Errorf("the instance %s is not part of the plan for %s", name, lineage)
+	}
+	select {
+	case <-m.started:
+	case <-ctx.Done():
+		return running{}, context.Cause(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return running{m.instance, m.config}, m.err
+}
+
+// fresh gives an instance whose process answers, by starting another if the one
+// that there was is gone.
+func (t *team) fresh(ctx context.Context, lineage, name string) (running, error) {
+	r, err := t.get(ctx, lineage, name)
+	if err == nil {
+		asking, cancel := context.WithTimeout(ctx, 5*time.Second)
+		_, _, healthErr := r.Health(asking, false)
+		cancel()
+		if healthErr == nil {
+			return r, nil
+		}
+	}
+	m := t.byLineage[lineage][name]
+	if m == nil {
+		return r, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.instance != nil {
+		if err := m.instance.Stop(ctx); err != nil {
+			t.engine.Terminal.Detail(lineage, "stop what is left of %s: %v", name, err)
+		}
+	}
+	m.instance, m.err = t.engine.start(ctx, m)
+	return running{m.instance, m.config}, m.err
+}
+
+// configs gives the instances of a request as they are to be remembered: as
+// they are used now, or as they were.
+func (t *team) configs(r model.Request, l model.Lineage) map[string]model.Instance {
+	out := map[string]model.Instance{}
+	for _, name := range r.Uses() {
+		if m := t.byLineage[r.Name][name]; m != nil {
+			out[name] = m.config
+		} else if saved, ok := l.Instances[name]; ok {
+			out[name] = saved
+		}
+	}
+	return out
+}
+
+// remember notes that a target belongs to the lineage.
+func (t *team) remember(l model.Lineage, target string) model.Lineage {
+	if !slices.Contains(l.Request.Deploy, target) {
+		l.Request.Deploy = append(slices.Clone(l.Request.Deploy), target)
+	}
+	l.Instances = t.configs(l.Request, l)
+	return l
+}
+
+// stop ends every process and waits for it.
+func (t *team) stop(ctx context.Context) {
+	t.starting.Wait()
+	ctx = context.WithoutCancel(ctx)
+	var all sync.WaitGroup
+	seen := map[*member]bool{}
+	for _, members := range t.byLineage {
+		for _, m := range members {
+			if seen[m] || m.instance == nil {
+				continue
+			}
+			seen[m] = true
+			all.Go(func() {
+				if err := m.instance.Stop(ctx); err != nil {
+					t.engine.Terminal.Warn("", "stop %s: %v", m.config.Name, err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	t.cas.close()
+}
+
+func list(roles []string) string {
+	if len(roles) == 0 {
+		return "nothing"
+	}
+	out := roles[0]
+	for _, r := range roles[1:] {
+		out += " and " + r
+	}
+	return out
+}
+
+// dedupe keeps one of several errors with the same text: many certificates may
+// use one instance that is wrong.
+func dedupe(errs []error) []error {
+	var out []error
+	seen := map[string]bool{}
+	for _, err := range errs {
+		if err != nil && !seen[err.Error()] {
+			seen[err.Error()] = true
+			out = append(out, err)
+		}
+	}
+	return out
+}

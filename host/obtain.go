@@ -1,0 +1,143 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/plan"
+	"github.com/certwright/certwright/host/internal/run"
+	"github.com/certwright/certwright/sdk"
+)
+
+// ObtainRequest is what run, certonly and plan are asked for.
+type ObtainRequest struct {
+	Args config.Args
+	// Force renews what is not due; Expand agrees to more names.
+	Force  bool
+	Expand bool
+	// NoDeploy obtains only.
+	NoDeploy bool
+}
+
+// Obtain gets what the command line or else the configuration asks for, and
+// deploys it unless NoDeploy is set.
+func Obtain(ctx context.Context, b Base, r ObtainRequest) (outcomes []Outcome, err error) {
+	e, closeEngine, err := b.engine(r.Args.EAB)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
+	return e.Run(ctx, b.want(r))
+}
+
+// MakePlan says what Obtain, or Renew with no args at all, would do. It starts
+// no plugin and asks no CA.
+func MakePlan(ctx context.Context, b Base, r ObtainRequest) (Plan, error) {
+	s, err := b.reading()
+	if err != nil {
+		return Plan{}, err
+	}
+	e := &run.Engine{Config: b.Config, Store: s, Terminal: b.Terminal, Now: b.now()}
+	want := b.want(r)
+	if asksNothing(r.Args) {
+		want.Requests = b.everything
+	}
+	p, _, err := e.Plan(ctx, want)
+	return p, err
+}
+
+func asksNothing(a config.Args) bool { return a.CertName == "" && len(a.Domains()) == 0 }
+
+func (b Base) want(r ObtainRequest) run.Want {
+	return run.Want{
+		Force: r.Force, NoDeploy: r.NoDeploy,
+		Requests: func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+			if asksNothing(r.Args) {
+				return b.configured(lineages)
+			}
+			one, err := b.asked(ctx, r, lineages)
+			return []model.Request{one}, err
+		},
+	}
+}
+
+// configured gives the certificates of the configuration files.
+func (b Base) configured(map[string]model.Lineage) ([]model.Request, error) {
+	if len(b.Config.Certificates) == 0 {
+		return nil, UsageError(sdk.Hint(errors.New("no certificate is asked for"),
+			"give names with -d, or list certificates in %s/%s", b.Config.ConfigDir, config.FileName))
+	}
+	return b.Config.Requests()
+}
+
+// asked gives the certificate of the command line. What it does not say is as
+// it was for the lineage, or as the configuration says.
+func (b Base) asked(ctx context.Context, r ObtainRequest, lineages map[string]model.Lineage) (model.Request, error) {
+	request, err := b.Config.Request(r.Args)
+	if err != nil {
+		return request, err
+	}
+	base, known := b.base(request.Name, lineages)
+	if len(request.Identifiers) == 0 {
+		if !known {
+			_, err := mustHave(lineages, request.Name)
+			return request, err
+		}
+		request.Identifiers = base.Identifiers
+	}
+	choice := plan.Name(plan.Naming{Request: request, CertName: r.Args.CertName != "", Expand: r.Expand}, lineages)
+	if choice.Question != "" {
+		yes, err := b.Terminal.Confirm(ctx, choice.Question)
+		if errors.Is(err, sdk.ErrNotInteractive) || err == nil && !yes {
+			return request, UsageError(errors.New(choice.Refusal))
+		}
+		if err != nil {
+			return request, fmt.Errorf("ask about the names: %w", err)
+		}
+	}
+	request = choice.Request
+	if base, known = b.base(request.Name, lineages); known {
+		request = inherit(request, base, r.Args)
+	}
+	return request, nil
+}
+
+// base is what there is under a name already: a certificate of the
+// configuration, or the request that a lineage was obtained by.
+func (b Base) base(name string, lineages map[string]model.Lineage) (model.Request, bool) {
+	requests, err := b.Config.Requests()
+	if err == nil {
+		for _, r := range requests {
+			if r.Name == name {
+				return r, true
+			}
+		}
+	}
+	l, ok := lineages[name]
+	return l.Request, ok
+}
+
+func inherit(r, base model.Request, a config.Args) model.Request {
+	if len(r.Authenticate) == 0 {
+		r.Authenticate = base.Authenticate
+	}
+	if len(r.Preferred) == 0 {
+		r.Preferred = base.Preferred
+	}
+	for _, name := range base.Deploy {
+		if !slices.Contains(r.Deploy, name) {
+			r.Deploy = append(r.Deploy, name)
+		}
+	}
+	if len(r.Hooks) == 0 {
+		r.Hooks = base.Hooks
+	}
+	if a.KeyType == "" && base.KeyType != "" {
+		r.KeyType = base.KeyType
+	}
+	return r
+}

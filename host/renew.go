@@ -1,0 +1,101 @@
+package host
+
+import (
+	"context"
+	"errors"
+
+	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/run"
+	"github.com/certwright/certwright/sdk"
+)
+
+// RenewRequest is what renew is asked for.
+type RenewRequest struct {
+	// CertName renews one lineage; empty: all that are due.
+	CertName string
+	Force    bool
+}
+
+// Renew renews what is due: every lineage as it was obtained, or as the
+// configuration says now. A failed deployment is tried again.
+func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err error) {
+	e, closeEngine, err := b.engine(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
+	return e.Run(ctx, run.Want{
+		Force: r.Force,
+		Requests: func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+			if r.CertName == "" {
+				return b.existing(lineages)
+			}
+			if _, err := mustHave(lineages, r.CertName); err != nil {
+				return nil, err
+			}
+			request, _ := b.base(r.CertName, lineages)
+			return []model.Request{request}, nil
+		},
+	})
+}
+
+// existing gives every lineage.
+func (b Base) existing(lineages map[string]model.Lineage) ([]model.Request, error) {
+	var out []model.Request
+	for name := range lineages {
+		request, _ := b.base(name, lineages)
+		out = append(out, request)
+	}
+	return out, nil
+}
+
+// everything gives what is configured and what exists.
+func (b Base) everything(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+	out, err := b.existing(lineages)
+	if err != nil {
+		return nil, err
+	}
+	configured, err := b.Config.Requests()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range configured {
+		if _, there := lineages[r.Name]; !there {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// InstallRequest is what install is asked for.
+type InstallRequest struct {
+	CertName string
+	Args     config.Args
+}
+
+// Install deploys a certificate that exists to the installers named, which
+// belong to it from then on.
+func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome, err error) {
+	e, closeEngine, err := b.engine(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
+	targets := r.Args.Installers
+	if len(targets) == 0 {
+		return nil, UsageError(sdk.Hint(errors.New("no installer is named"), "name one with -i, for instance -i files"))
+	}
+	return e.Run(ctx, run.Want{
+		DeployTo: targets,
+		Requests: func(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+			l, err := mustHave(lineages, r.CertName)
+			if err != nil {
+				return nil, err
+			}
+			request := inherit(model.Request{Deploy: targets}, l.Request, r.Args)
+			l.Request.Deploy = request.Deploy
+			return []model.Request{l.Request}, nil
+		},
+	})
+}
