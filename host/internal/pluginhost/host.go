@@ -1,0 +1,184 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+// Options configure a [Host].
+type Options struct {
+	// Dirs are searched in order; see SearchPath.
+	Dirs []string
+	// StateDir gets one directory per instance, 0700.
+	StateDir    string
+	HostVersion string
+	// Log gets what plugins log, named by instance. Nil: it is dropped.
+	Log hclog.Logger
+	// Redact masks known secrets. Secrets given to Start are masked anyway.
+	// Nil: nothing more is masked.
+	Redact func(string) string
+	// Verify, if set, has the last word on a binary that the trust rule allows.
+	// It reads the descriptor that will be executed; path is for messages.
+	Verify func(f *os.File, path string) error
+}
+
+// Time limits; fields of Host so that tests can shorten or extend them.
+type limits struct {
+	describe  time.Duration // `describe` as a whole
+	start     time.Duration // from the fork to the connection
+	configure time.Duration // Describe and Configure over the connection
+	grace     time.Duration // for running calls to end by Drain
+	shutdown  time.Duration // from Drain to the kill
+	reap      time.Duration // from the kill to the end of the process
+}
+
+var defaultLimits = limits{
+	describe: 10 * time.Second, start: 10 * time.Second, configure: 30 * time.Second,
+	grace: 5 * time.Second, shutdown: 3 * time.Second, reap: 5 * time.Second,
+}
+
+// Host runs plugins. Its methods may be called from several goroutines.
+type Host struct {
+	opts   Options
+	log    hclog.Logger
+	masks  *masker
+	rule   trustRule
+	limits limits
+
+	// life ends with Close; it ends what is being started.
+	life context.Context
+	end  context.CancelCauseFunc
+
+	mu           sync.Mutex
+	closed       bool
+	busy         sync.WaitGroup // starts and descriptions under way
+	instances    map[string]*Instance
+	descriptions map[string]*descriptionEntry
+}
+
+var errClosed = errors.New("the plugin host is closed")
+
+// redirectStandardLog is done once per process: go-plugin's broker, which is
+// never used but always linked, logs to the standard logger.
+var redirectStandardLog sync.Once
+
+// New makes a host. Nothing is started before it is needed.
+func New(opts Options) *Host {
+	if opts.Log == nil {
+		opts.Log = hclog.NewNullLogger()
+	}
+	redirectStandardLog.Do(func() {
+		log.SetFlags(0)
+		log.SetOutput(opts.Log.StandardWriter(&hclog.StandardLoggerOptions{InferLevels: true}))
+	})
+	opts.Dirs = absolute(opts.Dirs)
+	life, end := context.WithCancelCause(context.Background())
+	return &Host{
+		opts: opts, log: opts.Log, masks: newMasker(opts.Redact), rule: currentRule(), limits: defaultLimits,
+		life: life, end: end,
+		instances: map[string]*Instance{}, descriptions: map[string]*descriptionEntry{},
+	}
+}
+
+func absolute(dirs []string) []string {
+	out := make([]string, 0, len(dirs))
+	for _, d := range dirs {
+		if abs, err := filepath.Abs(d); err == nil {
+			d = abs
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// enter counts one piece of work that Close waits for. The context ends with
+// the host; leave MUST be called.
+func (h *Host) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, nil, errClosed
+	}
+	h.busy.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(h.life, func() { cancel(errClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		h.busy.Done()
+	}, nil
+}
+
+// reserve takes an instance's name; nil stands for one that is being started.
+func (h *Host) reserve(name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, taken := h.instances[name]; taken {
+		return fmt.Errorf("start instance %s: it is running already", name)
+	}
+	h.instances[name] = nil
+	return nil
+}
+
+func (h *Host) settle(name string, i *Instance) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i == nil {
+		delete(h.instances, name)
+		return
+	}
+	h.instances[name] = i
+}
+
+// Close stops all instances and what is being started, and waits for them. The
+// host cannot be used afterwards. It may be called more than once.
+func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.end(errClosed)
+	h.busy.Wait()
+
+	h.mu.Lock()
+	running := make(map[string]*Instance, len(h.instances))
+	for name, i := range h.instances {
+		running[name] = i
+	}
+	h.mu.Unlock()
+	return stopAll(ctx, running)
+}
+
+// stopAll stops instances in parallel.
+func stopAll(ctx context.Context, running map[string]*Instance) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, i := range running {
+		wg.Go(func() {
+			err := i.Stop(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// descriptionEntry is one cached description. Its lock is a channel, so that
+// one who waits for another's run of `describe` can be cancelled.
+type descriptionEntry struct {
+	lock  chan struct{}
+	known bool
+	value sdk.Description
+}

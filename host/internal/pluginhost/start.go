@@ -1,0 +1,150 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/client"
+)
+
+// Spec is one instance to start.
+type Spec struct {
+	Name, Plugin string
+	Settings     map[string]any
+	Secrets      map[string][]byte
+	// Timeout bounds each streaming call; zero: the client's defaults.
+	Timeout time.Duration
+}
+
+// Start runs and configures the process of one instance. It ends with Stop or
+// Close, not with ctx, which bounds the start only. What is wrong with settings
+// comes as a *SettingsError with one problem for each.
+func (h *Host) Start(ctx context.Context, s Spec) (*Instance, error) {
+	ctx, leave, err := h.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
+	}
+	defer leave()
+	if !namePattern.MatchString(s.Name) {
+		return nil, fmt.Errorf("%q cannot be the name of an instance: use lower-case letters, digits and dashes", s.Name)
+	}
+	if err := h.reserve(s.Name); err != nil {
+		return nil, err
+	}
+	i, err := h.start(ctx, s)
+	h.settle(s.Name, i)
+	return i, err
+}
+
+// StartAll starts instances in parallel: all of them, or none. The error joins
+// those of all that failed.
+func (h *Host) StartAll(ctx context.Context, specs []Spec) (map[string]*Instance, error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	started := map[string]*Instance{}
+	errs := make([]error, len(specs))
+	for n, s := range specs {
+		wg.Go(func() {
+			i, err := h.Start(ctx, s)
+			mu.Lock()
+			defer mu.Unlock()
+			if errs[n] = err; err == nil {
+				started[s.Name] = i
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, errors.Join(err, stopAll(ctx, started))
+	}
+	return started, nil
+}
+
+func (h *Host) start(ctx context.Context, s Spec) (*Instance, error) {
+	h.masks.add(s.Secrets)
+	d, err := h.Describe(ctx, s.Plugin)
+	if err != nil {
+		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
+	}
+	secretNames := slices.Sorted(maps.Keys(s.Secrets))
+	if problems := CheckSettings(d, s.Settings, secretNames); len(problems) > 0 {
+		return nil, &SettingsError{Instance: s.Name, Plugin: s.Plugin, Problems: problems}
+	}
+	stateDir, err := h.stateDir(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	i, err := h.run(ctx, s, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.configure(ctx, s, stateDir); err != nil {
+		// Hurry: it has done nothing yet.
+		done, cancel := context.WithCancel(ctx)
+		cancel()
+		return nil, errors.Join(err, i.Stop(done))
+	}
+	return i, nil
+}
+
+// stateDir makes the directory of an instance.
+func (h *Host) stateDir(instance string) (string, error) {
+	root, err := filepath.Abs(h.opts.StateDir)
+	if err == nil {
+		err = os.MkdirAll(root, 0o700)
+	}
+	dir := filepath.Join(root, instance)
+	if err == nil {
+		if err = os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
+			var fi os.FileInfo
+			if fi, err = os.Lstat(dir); err == nil && !fi.IsDir() {
+				err = fmt.Errorf("%s is not a directory; move it away", dir)
+			}
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("make the state directory of instance %s: %w", instance, err)
+	}
+	return dir, nil
+}
+
+// run starts the process and connects to it.
+func (h *Host) run(ctx context.Context, s Spec, d sdk.Description) (*Instance, error) {
+	path, err := h.find(s.Plugin)
+	if err != nil {
+		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
+	}
+	b, err := h.open(path)
+	if err != nil {
+		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
+	}
+	defer b.file.Close()
+	pump := newLogPump(h.log.Named(s.Name), h.masks.mask)
+	env := append(environment(d, os.Environ()), client.LifelineEnv)
+	c, err := newConnection(h.limits, b, env, pump)
+	if err != nil {
+		pump.close(h.limits.reap)
+		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, h.limits.start, errHandshakeSlow)
+	defer cancel()
+	cl, err := c.open(ctx)
+	if err != nil {
+		cause := context.Cause(ctx)
+		closeErr := c.close(ctx)
+		defer pump.close(h.limits.reap)
+		failed := &StartError{Instance: s.Name, Plugin: s.Plugin, Reason: c.failure(cause, err), LastWords: pump.lastWords()}
+		return nil, errors.Join(sdk.Hint(failed, "run `%s describe` to see whether the plugin works, and reinstall it if not", b.path), closeErr)
+	}
+	i := &Instance{host: h, name: s.Name, plugin: s.Plugin, description: d, connection: c, client: cl}
+	cl.Timeout, cl.Explain = s.Timeout, i.explain
+	return i, nil
+}

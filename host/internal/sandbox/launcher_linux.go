@@ -1,0 +1,102 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors that Start hands to the launcher, after the three standard ones.
+const (
+	policyFD = 3
+	binaryFD = 4
+)
+
+// exitLaunch is the launcher's own exit code: what shells use for a command
+// that was found but could not be executed.
+const exitLaunch = 126
+
+// maxPolicy bounds what the launcher reads.
+const maxPolicy = 1 << 20
+
+// RunIfLauncher becomes the plugin if the process was started as a launcher,
+// and then does not return. Otherwise it returns at once.
+func RunIfLauncher() {
+	if len(os.Args) != 2 || os.Args[1] != launcherMode {
+		ready.Store(true)
+		return
+	}
+	// The parent death signal belongs to a thread, and exec keeps that of the
+	// thread that calls it: stay on one.
+	runtime.LockOSThread()
+	if err := launch(); err != nil {
+		fmt.Fprintf(os.Stderr, "certwright launcher: %v\n", err)
+	}
+	os.Exit(exitLaunch)
+}
+
+func launch() error {
+	p, err := readPolicy(os.NewFile(policyFD, "policy"))
+	if err != nil {
+		return fmt.Errorf("read the launch policy: %w", err)
+	}
+	if err := p.restrict(); err != nil {
+		return fmt.Errorf("restrict plugin %s: %w", p.Path, err)
+	}
+	if !p.Script {
+		unix.CloseOnExec(binaryFD)
+	}
+	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(binaryFD), p.Args, os.Environ())
+	return fmt.Errorf("execute %s: %w%s", p.Path, err, execAdvice(err, p.Script))
+}
+
+func readPolicy(f *os.File) (Policy, error) {
+	var p Policy
+	if f == nil {
+		return p, errors.New("there is none: this mode is for certwright's own use")
+	}
+	defer f.Close()
+	dec := json.NewDecoder(io.LimitReader(f, maxPolicy))
+	// A restriction that this launcher does not know must not be dropped.
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		return p, fmt.Errorf("%w (this mode is for certwright's own use)", err)
+	}
+	if len(p.Args) == 0 {
+		return p, errors.New("it has no arguments")
+	}
+	return p, nil
+}
+
+// restrict takes on, for good, what the policy demands.
+func (p Policy) restrict() error {
+	// A core file would hold keys and secrets.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("set the limit of core files: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("set the parent death signal: %w", err)
+	}
+	return nil
+}
+
+func execAdvice(err error, script bool) string {
+	switch {
+	case errors.Is(err, unix.ENOEXEC):
+		return ": it is no program for this machine; install the build for linux/" + runtime.GOARCH
+	case errors.Is(err, unix.ENOENT) && script:
+		return ": install the interpreter that its first line names"
+	case errors.Is(err, unix.ENOENT):
+		return ": install the dynamic loader that it needs, and see that /proc is mounted"
+	case errors.Is(err, unix.EACCES):
+		return ": make it executable, and see that its file system is not mounted noexec"
+	}
+	return ""
+}
