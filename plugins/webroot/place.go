@@ -14,7 +14,7 @@ import (
 )
 
 // attempts bounds how often a directory that vanishes is made again.
-const attempts = 10
+const attempts = 50
 
 // place writes the files below a root. Another instance that shares the root
 // may remove a directory, as empty, at any moment; then it is made again.
