@@ -156,7 +156,7 @@ func nonNil(m map[string][]byte) map[string][]byte {
 func unchanged(e entry, saved io.Reader) (bool, error) {
 	now, err := os.OpenFile(e.Path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return false, nil //nolint:nilerr // place says why, if it cannot replace it
+		return false, nil // place says why, if it cannot replace it
 	}
 	defer func() { _ = now.Close() }()
 	info, err := now.Stat()
