@@ -113,4 +113,3 @@ func checkInstance(ctx context.Context, plugins *pluginhost.Host, i config.Insta
 	}
 	return errors.Join(append(errs, run.SettingErrors(i, d, bound.Settings, secrets)...)...)
 }
-

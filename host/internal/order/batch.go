@@ -27,7 +27,12 @@ type batch struct {
 	ready    map[string]bool
 	failed   map[string]error
 	receipts map[string][]byte
-	journal  error
+	// unwritten receipts are brought to the journal by one writer, which takes
+	// all that came while it was writing.
+	unwritten []Receipt
+	writing   bool
+	writers   sync.WaitGroup
+	journal   error
 }
 
 // run performs, answers, polls and, from the moment Perform is called, always
@@ -53,6 +58,7 @@ func (b *batch) run(ctx context.Context, name string) (failures []Failure, err e
 	b.ready, b.failed, b.receipts = map[string]bool{}, map[string]error{}, map[string][]byte{}
 	b.Story.Tell(b.request.Name, "%s puts %s in place", name, b.summary())
 	performed := b.instance.Perform(sdk.WithOperation(ctx, op), challenges, &collector{Reporter: b.Story.Reporter(b.request.Name, name), batch: b})
+	b.writers.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -193,51 +199,4 @@ func Clean(ctx context.Context, a sdk.Authenticator, challenges []model.Challeng
 		}
 	}
 	return cleaned, errors.Join(errs...)
-}
-
-type cleaning struct {
-	sdk.Reporter
-	mu     sync.Mutex
-	failed map[string]error
-	gone   map[string]bool
-}
-
-func (c *cleaning) Result(r sdk.Result) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r.Err != nil {
-		c.failed[r.Subject] = r.Err
-		return
-	}
-	c.gone[r.Subject] = true
-}
-
-// collector takes the results of Perform. Subjects that were not asked for are
-// ignored.
-type collector struct {
-	sdk.Reporter
-	batch *batch
-}
-
-func (c *collector) Result(r sdk.Result) {
-	b := c.batch
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r.Err != nil {
-		b.failed[r.Subject] = r.Err
-		return
-	}
-	b.ready[r.Subject] = true
-	if len(r.Receipt) == 0 {
-		return
-	}
-	if len(r.Receipt) > maxReceipt {
-		b.Story.Warn(b.request.Name, "%s gave a receipt of %d bytes, which is not kept: the limit is %d",
-			b.instance.Config.Name, len(r.Receipt), maxReceipt)
-		return
-	}
-	b.receipts[r.Subject] = r.Receipt
-	if err := b.entry.Receipt(r.Subject, r.Receipt); err != nil && b.journal == nil {
-		b.journal = fmt.Errorf("journal a receipt: %w", err)
-	}
 }

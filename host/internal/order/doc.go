@@ -58,8 +58,15 @@ type Journal interface {
 
 // Entry is one Perform in the journal.
 type Entry interface {
-	Receipt(challengeID string, receipt []byte) error
+	// Receipts come while Perform runs, those that came together in one call.
+	Receipts([]Receipt) error
 	Cleaned(challengeIDs []string) error
+}
+
+// Receipt is what Perform reported of one challenge, for Cleanup.
+type Receipt struct {
+	ChallengeID string
+	Data        []byte
 }
 
 // Keys keeps the private key of an order, durably before it is used.

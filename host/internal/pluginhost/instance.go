@@ -38,7 +38,7 @@ func (i *Instance) Name() string { return i.name }
 func (i *Instance) Description() sdk.Description { return i.description }
 
 // Authenticator gives the role; it is also an sdk.Preferrer.
-func (i *Instance) Authenticator() sdk.Authenticator { return i.client.Authenticator() }
+func (i *Instance) Authenticator() *client.Authenticator { return i.client.Authenticator() }
 
 // Installer gives the role with its optional interfaces.
 func (i *Instance) Installer() *client.Installer { return i.client.Installer() }

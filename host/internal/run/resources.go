@@ -87,3 +87,10 @@ func (r *resources) leave(name string, h *holding) {
 		h.unlock = nil
 	}
 }
+
+func (e *Engine) held() *resources {
+	e.resources.mu.Lock()
+	defer e.resources.mu.Unlock()
+	e.resources.store = e.Store
+	return &e.resources
+}

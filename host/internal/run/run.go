@@ -38,6 +38,8 @@ type Engine struct {
 	Version string
 	RunID   string
 	Now     func() time.Time
+
+	resources resources
 }
 
 // Want is what one run is to do.
