@@ -5,7 +5,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/cryptosigner"
@@ -32,7 +34,13 @@ func (a *account) sign(url, nonce string, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []byte(signed.FullSerialize()), nil
+	compact, err := signed.CompactSerialize()
+	if err != nil {
+		return nil, err
+	}
+	// go-jose's own JSON leaves an empty payload out, and CAs refuse that.
+	parts := strings.Split(compact, ".")
+	return json.Marshal(map[string]string{"protected": parts[0], "payload": parts[1], "signature": parts[2]})
 }
 
 // algorithm is the one that x/crypto picks as well, so that an account is not
