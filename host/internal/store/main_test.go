@@ -58,7 +58,10 @@ func child(args []string) error {
 	}
 	if limit >= 0 {
 		signal.Ignore(syscall.SIGXFSZ)
-		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(limit), Max: uint64(limit)}); err != nil {
+		var size unix.Rlimit
+		setRlimit(&size.Cur, limit)
+		setRlimit(&size.Max, limit)
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &size); err != nil {
 			return err
 		}
 	}
@@ -90,6 +93,10 @@ func child(args []string) error {
 }
 
 // runChild gives what the child printed and whether it was killed.
+// setRlimit serves both kinds of systems: the fields are unsigned on Linux and
+// signed on FreeBSD.
+func setRlimit[N int64 | uint64](field *N, limit int64) { *field = N(limit) }
+
 func runChild(t *testing.T, action, dir string, limit int64, kill int) (out string, killed bool, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
