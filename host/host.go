@@ -45,6 +45,9 @@ type Base struct {
 	Version string
 	// Executable is the path of the program: plugins are looked for beside it.
 	Executable string
+	// LibexecDir is where the packager put the plugins, if not in a standard
+	// place; empty: a standard one.
+	LibexecDir string
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -102,7 +105,11 @@ func (b Base) plugins(secrets *report.Secrets) *pluginhost.Host {
 }
 
 func (b Base) searchPath() []string {
-	return pluginhost.SearchPath(b.Config.PluginDirs, os.Getenv("CERTWRIGHT_PLUGIN_PATH"), b.Executable)
+	dirs := pluginhost.SearchPath(b.Config.PluginDirs, os.Getenv("CERTWRIGHT_PLUGIN_PATH"), b.Executable)
+	if b.LibexecDir != "" {
+		dirs = append(dirs, filepath.Join(b.LibexecDir, "certwright", "plugins"))
+	}
+	return dirs
 }
 
 func (b Base) now() func() time.Time {

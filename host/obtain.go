@@ -136,6 +136,9 @@ func inherit(r, base model.Request, a config.Args) model.Request {
 	if len(r.Hooks) == 0 {
 		r.Hooks = base.Hooks
 	}
+	if r.CABundle == "" && r.Server == base.Server {
+		r.CABundle = base.CABundle
+	}
 	if a.KeyType == "" && base.KeyType != "" {
 		r.KeyType = base.KeyType
 	}

@@ -97,7 +97,7 @@ func (c *cli) base() (host.Base, error) {
 	if err := c.eab(); err != nil {
 		return host.Base{}, host.UsageError(err)
 	}
-	cfg, err := config.Load(config.Sources{ConfigDir: c.configDir, Flags: flags, PluginDirs: c.pluginDirs})
+	cfg, err := config.Load(config.Sources{ConfigDir: c.configDir, Flags: flags, PluginDirs: c.pluginDirs, SysconfDir: sysconfDir})
 	if err != nil {
 		return host.Base{}, err
 	}
@@ -108,7 +108,7 @@ func (c *cli) base() (host.Base, error) {
 	if err != nil {
 		return host.Base{}, fmt.Errorf("find the program's own path: %w", err)
 	}
-	return host.Base{Config: cfg, Terminal: c.terminal, Version: version, Executable: executable}, nil
+	return host.Base{Config: cfg, Terminal: c.terminal, Version: version, Executable: executable, LibexecDir: libexecDir}, nil
 }
 
 func (c *cli) eab() error {

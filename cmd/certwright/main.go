@@ -17,8 +17,12 @@ import (
 	"github.com/certwright/certwright/host"
 )
 
-// version is set by the build.
-var version = "dev"
+// Set by the build; the directories only if they are not the standard ones.
+var (
+	version    = "dev"
+	libexecDir = ""
+	sysconfDir = ""
+)
 
 func main() {
 	host.RunIfLauncher()

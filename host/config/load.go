@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +25,8 @@ type Sources struct {
 	Flags map[string]any
 	// PluginDirs given on the command line.
 	PluginDirs []string
+	// SysconfDir is where the packager keeps configuration; empty: /etc.
+	SysconfDir string
 }
 
 // FileName is the name of the main file in the configuration directory.
@@ -38,7 +41,7 @@ func Load(s Sources) (*Config, error) {
 	}
 	explicit := dir != ""
 	if dir == "" {
-		dir = defaultDir("XDG_CONFIG_HOME", ".config", "/etc/certwright")
+		dir = defaultDir("XDG_CONFIG_HOME", ".config", filepath.Join(cmp.Or(s.SysconfDir, "/etc"), "certwright"))
 	}
 	cfg := &Config{PluginDirs: s.PluginDirs}
 	v := viper.New()

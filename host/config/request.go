@@ -227,6 +227,7 @@ func (c *Config) request(cert Certificate) (model.Request, error) {
 	r := model.Request{
 		Name: cert.Name, Identifiers: ids, KeyType: cert.KeyType, Account: cert.Account, Server: cert.Server,
 		Authenticate: cert.Authenticate, Deploy: cert.Deploy, Hooks: cert.Hooks, Preferred: cert.Preferred,
+		CABundle: c.CABundle,
 	}
 	if r.Name == "" && len(ids) > 0 {
 		r.Name = LineageName(ids[0])

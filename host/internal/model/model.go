@@ -95,8 +95,11 @@ type Request struct {
 	Identifiers []Identifier `json:"identifiers"`
 	KeyType     KeyType      `json:"key_type"`
 	// Server is the CA's directory URL; Account names the account there.
-	Server       string   `json:"server"`
-	Account      string   `json:"account"`
+	Server  string `json:"server"`
+	Account string `json:"account"`
+	// CABundle is a file of roots for the connection to the CA; empty: the
+	// system's.
+	CABundle     string   `json:"ca_bundle,omitempty"`
 	Authenticate []Rule   `json:"authenticate,omitempty"`
 	Deploy       []string `json:"deploy,omitempty"`
 	Hooks        []string `json:"hooks,omitempty"`

@@ -32,19 +32,23 @@ type ca struct{ *acmeclient.Client }
 
 func newCAs(e *Engine) *cas { return &cas{engine: e, clients: map[string]*ca{}} }
 
-func (c *cas) get(server, account string) (*ca, error) {
+func (c *cas) get(r model.Request) (*ca, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := server + " " + account
+	bundle := c.engine.Config.CABundle
+	if bundle == "" {
+		bundle = r.CABundle
+	}
+	key := r.Server + " " + r.Account + " " + bundle
 	if have := c.clients[key]; have != nil {
 		return have, nil
 	}
-	roots, err := caRoots(c.engine.Config.CABundle)
+	roots, err := caRoots(bundle)
 	if err != nil {
 		return nil, err
 	}
 	client, err := acmeclient.New(acmeclient.Options{
-		Server: server, Roots: roots, UserAgent: "certwright/" + c.engine.Version,
+		Server: r.Server, Roots: roots, UserAgent: "certwright/" + c.engine.Version,
 		Log:       func(format string, args ...any) { c.engine.Terminal.Detail("", format, args...) },
 		OnRequest: func(method, url string, status int) { c.engine.Terminal.Detail("", "%s %s: %d", method, url, status) },
 	})
@@ -62,7 +66,7 @@ func (c *cas) warm(ctx context.Context, p model.Plan) {
 		if item.Action != model.Issue && item.Action != model.Renew {
 			continue
 		}
-		client, err := c.get(item.Request.Server, item.Request.Account)
+		client, err := c.get(item.Request)
 		if err != nil {
 			return
 		}
@@ -105,7 +109,7 @@ func (c *ca) Register(ctx context.Context, r order.Registration) (string, error)
 // account gives a client that signs with the request's account, which is
 // registered if need be. While it is in use its lock is held, shared.
 func (e *Engine) account(ctx context.Context, r model.Request, t *team) (*ca, func(), error) {
-	client, err := t.cas.get(r.Server, r.Account)
+	client, err := t.cas.get(r)
 	if err != nil {
 		return nil, nil, err
 	}
