@@ -156,6 +156,8 @@ func (d *Draft) Finalise(ctx context.Context, title string) (Checkpoint, error) 
 		return Checkpoint{}, fmt.Errorf("finalise %q: a temporary checkpoint can only be discarded", title)
 	case title == "":
 		return Checkpoint{}, errors.New("finalise a checkpoint: it has no title")
+	case ctx.Err() != nil:
+		return Checkpoint{}, fmt.Errorf("finalise %q: %w", title, ctx.Err())
 	}
 	unlock, err := d.store.lock(ctx)
 	if err != nil {
