@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
+)
+
+const root = "../.."
+
+// hello is the built example.
+var hello string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "cwhello")
+	if err == nil {
+		hello = filepath.Join(dir, "certwright-plugin-hello")
+		// In its own module and as it is committed: nothing may need an update.
+		build := exec.Command("go", "build", "-mod=readonly", "-o", hello, ".")
+		build.Dir = filepath.Join(root, "examples", "hello-authenticator")
+		build.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+		var out []byte
+		if out, err = build.CombinedOutput(); err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build examples/hello-authenticator:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// webroot gives a directory to serve and the one for the tokens in it.
+func webroot(t *testing.T) (www, tokens string) {
+	t.Helper()
+	www = t.TempDir()
+	tokens = filepath.Join(www, ".well-known", "acme-challenge")
+	if err := os.MkdirAll(tokens, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return www, tokens
+}
+
+func plugincheck(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestFirstPluginPasses(t *testing.T) {
+	www, tokens := webroot(t)
+	code, stdout, stderr := plugincheck(t, "--set", "dir="+tokens, "--webroot", www, hello)
+	if code != exitPassed || stderr != "" {
+		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	for _, line := range []string{"ok    http-01/seen\n", "n.a.  dns-01/perform: ", " ok, 0 failed, "} {
+		if !strings.Contains(stdout, line) {
+			t.Errorf("stdout lacks %q:\n%s", line, stdout)
+		}
+	}
+	if left, err := os.ReadDir(tokens); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// The suite looks at one directory while the plugin writes to another.
+func TestFailureIsExplained(t *testing.T) {
+	www, _ := webroot(t)
+	_, elsewhere := webroot(t)
+	code, stdout, _ := plugincheck(t, "--set", "dir="+elsewhere, "--webroot", www, hello)
+	if code != exitFailed {
+		t.Errorf("exit %d", code)
+	}
+	for _, text := range []string{"FAIL  http-01/seen: ", "status 404", adviceText} {
+		if !strings.Contains(stdout, text) {
+			t.Errorf("stdout lacks %q:\n%s", text, stdout)
+		}
+	}
+}
+
+const adviceText = "report a challenge as done only when its response can be seen"
+
+func TestJSON(t *testing.T) {
+	www, tokens := webroot(t)
+	file := filepath.Join(t.TempDir(), "settings.yaml")
+	if err := os.WriteFile(file, []byte("dir: "+tokens+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := plugincheck(t, "--json", "--settings", file, "--webroot", www, hello)
+	if code != exitPassed {
+		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	passed := 0
+	for _, line := range lines[:len(lines)-1] {
+		var step plugintest.Step
+		if err := json.Unmarshal([]byte(line), &step); err != nil || step.Name == "" || step.Obligation == "" {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if step.Outcome == plugintest.Passed {
+			passed++
+		}
+	}
+	var c count
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &c); err != nil {
+		t.Fatal(err)
+	}
+	if c.Passed != passed || c.Failed != 0 || c.Passed+c.NotApplicable != len(lines)-1 {
+		t.Errorf("count %+v for %d lines of which %d passed", c, len(lines)-1, passed)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "settings.yaml")
+	if err := os.WriteFile(text, []byte("- no\n- map\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"no plugin":       {nil, "accepts 1 arg"},
+		"unknown flag":    {[]string{"--nope", hello}, "--nope"},
+		"missing plugin":  {[]string{"/nonexistent/x"}, "/nonexistent/x"},
+		"not executable":  {[]string{text}, "is not executable"},
+		"wrong set":       {[]string{"--set", "dir", hello}, "wants KEY=VALUE"},
+		"no settings":     {[]string{"--settings", "/nonexistent/s", hello}, "/nonexistent/s"},
+		"settings no map": {[]string{"--settings", text, hello}, "write a map"},
+		"no webroot":      {[]string{"--webroot", "/nonexistent/w", hello}, "--webroot /nonexistent/w"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := plugincheck(t, c.args...)
+			if code != exitUsage || stdout != "" || !strings.Contains(stderr, c.says) {
+				t.Errorf("exit %d, stdout %q, stderr %q; want %q", code, stdout, stderr, c.says)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	code, stdout, stderr := plugincheck(t, "--help")
+	if code != exitPassed || !strings.Contains(stdout, "--webroot") || stderr != "" {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+func TestSetOne(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("from file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PLUGINCHECK_SECRET", "from env")
+	types := map[string]sdk.Setting{
+		"s": {Type: sdk.StringSetting}, "d": {Type: sdk.DurationSetting}, "i": {Type: sdk.IntSetting},
+		"l": {Type: sdk.ListSetting}, "k": {Type: sdk.StringSetting, Secret: true},
+	}
+	for _, c := range []struct{ name, text, settings, secret, says string }{
+		{name: "s", text: "12", settings: `{"s":"12"}`},
+		{name: "d", text: "2m", settings: `{"d":"2m"}`},
+		{name: "i", text: "12", settings: `{"i":12}`},
+		{name: "l", text: "[a, b]", settings: `{"l":["a","b"]}`},
+		{name: "l", text: "[a", says: "--set l=[a"},
+		{name: "unknown", text: "true", settings: `{"unknown":true}`},
+		{name: "k", text: "@" + secret, settings: `{}`, secret: "from file"},
+		{name: "k", text: "env:PLUGINCHECK_SECRET", settings: `{}`, secret: "from env"},
+		{name: "k", text: "env:PLUGINCHECK_NO_SUCH", says: "PLUGINCHECK_NO_SUCH is not set"},
+		{name: "k", text: "literal", says: "give @FILE or env:NAME"},
+	} {
+		t.Run(c.name+"="+c.text, func(t *testing.T) {
+			s := plugintest.Suite{Settings: map[string]any{}, Secrets: map[string][]byte{}}
+			err := setOne(&s, types, c.name, c.text)
+			if c.says != "" {
+				if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "literal") {
+					t.Fatalf("error %v, want %q", err, c.says)
+				}
+				return
+			}
+			got, _ := json.Marshal(s.Settings)
+			if err != nil || string(got) != c.settings || string(s.Secrets["k"]) != c.secret {
+				t.Errorf("settings %s, secrets %q, error %v", got, s.Secrets, err)
+			}
+		})
+	}
+}
