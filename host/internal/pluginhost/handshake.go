@@ -50,7 +50,7 @@ func parseHandshake(line string) (handshake, bool) {
 	}
 	if len(parts) > 5 {
 		h.certificate = parts[5]
-		h.certificateBroken = !isCertificate(h.certificate)
+		h.certificateBroken = h.certificate != "" && !isCertificate(h.certificate)
 	}
 	return h, true
 }

@@ -237,6 +237,7 @@ func (a *authenticator) Perform(ctx context.Context, cs []sdk.Challenge, r sdk.R
 		select {}
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		select {}
 	case "environment":
 		r.Progress("", strings.Join(os.Environ(), "\n"))
 	case "print":
