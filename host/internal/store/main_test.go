@@ -92,11 +92,11 @@ func child(args []string) error {
 	return fmt.Errorf("unknown action %s", action)
 }
 
-// runChild gives what the child printed and whether it was killed.
 // setRlimit serves both kinds of systems: the fields are unsigned on Linux and
 // signed on FreeBSD.
 func setRlimit[N int64 | uint64](field *N, limit int64) { *field = N(limit) }
 
+// runChild gives what the child printed and whether it was killed.
 func runChild(t *testing.T, action, dir string, limit int64, kill int) (out string, killed bool, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
