@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -21,24 +20,24 @@ import (
 
 // connection is one process with go-plugin's client of it.
 type connection struct {
-	limits    limits
-	runner    *pluginRunner
-	pump      *logPump
-	synced    [2]*lineWriter // what Go plugins print after the handshake
-	socketDir string
-	plugin    *goplugin.Client
-	conn      capturedConn
+	limits  limits
+	runner  *pluginRunner
+	pump    *logPump
+	synced  [2]*lineWriter // what Go plugins print after the handshake
+	sockets *socketDir
+	plugin  *goplugin.Client
+	conn    capturedConn
 }
 
 // newConnection prepares; nothing runs yet. close MUST be called.
 func newConnection(l limits, b *binary, env []string, pump *logPump) (*connection, error) {
-	dir, err := makeSocketDir()
+	dir, err := makeSocketDir(socketBase())
 	if err != nil {
 		return nil, err
 	}
 	c := &connection{
-		limits: l, pump: pump, socketDir: dir, runner: newPluginRunner(b, env, pump),
-		synced: [2]*lineWriter{pump.writer(0), pump.writer(0)},
+		limits: l, pump: pump, sockets: dir, runner: newPluginRunner(b, env, pump),
+		synced: [2]*lineWriter{pump.writer(), pump.writer()},
 	}
 	c.plugin = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  client.Handshake(),
@@ -47,7 +46,7 @@ func newConnection(l limits, b *binary, env []string, pump *logPump) (*connectio
 		AutoMTLS:         true,
 		SkipHostEnv:      true,
 		RunnerFunc:       c.runner.accept,
-		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir.path},
 		// Ours comes first and can be cancelled.
 		StartTimeout: 2 * l.start,
 		// What go-plugin has to say is in our errors.
@@ -134,7 +133,7 @@ func (c *connection) close(ctx context.Context) error {
 		defer close(ended)
 		c.plugin.Kill()
 		if p, _ := c.runner.process(); p != nil {
-			<-p.gone.Done()
+			<-p.gone
 		}
 	}()
 	if !within(ctx, ended, c.limits.shutdown) {
@@ -148,10 +147,7 @@ func (c *connection) close(ctx context.Context) error {
 	for _, w := range c.synced {
 		_ = w.Close()
 	}
-	if rmErr := os.RemoveAll(c.socketDir); rmErr != nil {
-		err = errors.Join(err, fmt.Errorf("remove the socket directory of a plugin: %w", rmErr))
-	}
-	return err
+	return errors.Join(err, c.sockets.remove())
 }
 
 // within waits for an end, but not longer than a limit or the context.
@@ -199,21 +195,4 @@ func (c *capturedConn) close() {
 	if c.conn != nil {
 		_ = c.conn.Close() // an error says that it is closed already
 	}
-}
-
-// maxSocketBase leaves room for what go-plugin and the plugin append: a path of
-// a socket has 104 bytes on some systems, 108 on Linux (unix(7)).
-const maxSocketBase = 45
-
-// makeSocketDir makes a private directory with a short path.
-func makeSocketDir() (string, error) {
-	base := os.TempDir()
-	if len(base) > maxSocketBase {
-		base = "/tmp"
-	}
-	dir, err := os.MkdirTemp(base, "cw-")
-	if err != nil {
-		return "", fmt.Errorf("make the socket directory of a plugin: %w; set TMPDIR to a short path that can be written to", err)
-	}
-	return dir, nil
 }

@@ -64,7 +64,7 @@ func (h *Host) describe(ctx context.Context, plugin string) (sdk.Description, er
 		return sdk.Description{}, err
 	}
 	defer b.file.Close()
-	output, err := h.runDescribe(ctx, plugin, b)
+	output, err := h.runDescribe(ctx, b)
 	if err == nil {
 		var d sdk.Description
 		if d, err = readDescription(output, plugin); err == nil {
@@ -75,7 +75,7 @@ func (h *Host) describe(ctx context.Context, plugin string) (sdk.Description, er
 }
 
 // runDescribe runs the binary to its end, or ends it.
-func (h *Host) runDescribe(ctx context.Context, plugin string, b *binary) ([]byte, error) {
+func (h *Host) runDescribe(ctx context.Context, b *binary) ([]byte, error) {
 	slow := fmt.Errorf("it did not end within %s and was killed; it must print its description and exit", h.limits.describe)
 	ctx, cancel := context.WithTimeoutCause(ctx, h.limits.describe, slow)
 	defer cancel()
@@ -84,20 +84,20 @@ func (h *Host) runDescribe(ctx context.Context, plugin string, b *binary) ([]byt
 	// Its words are wanted for an error only: nobody has asked it to work yet.
 	pump := newLogPump(hclog.NewNullLogger(), h.masks.mask)
 	defer pump.close(h.limits.reap)
-	p, err := launch(b, []string{"describe"}, environment(sdk.Description{}, os.Environ()), false, out, pump.writer(0))
+	p, err := launch(b, []string{"describe"}, environment(sdk.Description{}, os.Environ()), false, out, pump.writer(), nil)
 	if err != nil {
 		return nil, err
 	}
 	var failure error
 	select {
-	case <-p.gone.Done():
+	case <-p.gone:
 	case <-out.full:
 		failure = fmt.Errorf("it prints more than %d bytes", maxDescription)
 	case <-ctx.Done():
 		failure = context.Cause(ctx)
 	}
 	p.kill()
-	<-p.gone.Done()
+	<-p.gone
 	switch fate := p.fate(); {
 	case failure != nil:
 		return nil, failure

@@ -55,13 +55,11 @@ type Host struct {
 	rule   trustRule
 	limits limits
 
-	// life ends with Close; it ends what is being started.
-	life context.Context
-	end  context.CancelCauseFunc
-
 	mu           sync.Mutex
 	closed       bool
 	busy         sync.WaitGroup // starts and descriptions under way
+	cancels      map[*context.CancelCauseFunc]bool
+	sweep        sync.Once
 	instances    map[string]*Instance
 	descriptions map[string]*descriptionEntry
 }
@@ -82,10 +80,9 @@ func New(opts Options) *Host {
 		log.SetOutput(opts.Log.StandardWriter(&hclog.StandardLoggerOptions{InferLevels: true}))
 	})
 	opts.Dirs = absolute(opts.Dirs)
-	life, end := context.WithCancelCause(context.Background())
 	return &Host{
 		opts: opts, log: opts.Log, masks: newMasker(opts.Redact), rule: currentRule(), limits: defaultLimits,
-		life: life, end: end,
+		cancels:   map[*context.CancelCauseFunc]bool{},
 		instances: map[string]*Instance{}, descriptions: map[string]*descriptionEntry{},
 	}
 }
@@ -111,9 +108,11 @@ func (h *Host) enter(ctx context.Context) (_ context.Context, leave func(), err 
 	}
 	h.busy.Add(1)
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(h.life, func() { cancel(errClosed) })
+	h.cancels[&cancel] = true
 	return ctx, func() {
-		stop()
+		h.mu.Lock()
+		delete(h.cancels, &cancel)
+		h.mu.Unlock()
 		cancel(nil)
 		h.busy.Done()
 	}, nil
@@ -145,8 +144,10 @@ func (h *Host) settle(name string, i *Instance) {
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
+	for cancel := range h.cancels {
+		(*cancel)(errClosed)
+	}
 	h.mu.Unlock()
-	h.end(errClosed)
 	h.busy.Wait()
 
 	h.mu.Lock()

@@ -107,7 +107,7 @@ func (i *Instance) explain(err error) error {
 	if errors.As(err, &broken) && status.Code(broken.Err) == codes.Unavailable {
 		wait = deathWait
 	}
-	if broken == nil || !within(context.Background(), p.gone.Done(), wait) {
+	if broken == nil || !within(context.Background(), p.gone, wait) {
 		return fmt.Errorf("instance %s (plugin %s): %w", i.name, i.plugin, err)
 	}
 	return sdk.Hint(&DiedError{

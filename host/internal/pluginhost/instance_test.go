@@ -58,7 +58,7 @@ func TestProcess(t *testing.T) {
 	if got, err := os.ReadFile(state + "/was-here"); err != nil || string(got) != "web" {
 		t.Errorf("the plugin wrote %q there, %v", got, err)
 	}
-	socketDir := i.connection.socketDir
+	socketDir := i.connection.sockets.path
 	if fi, err := os.Stat(socketDir); err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("socket directory %v, %v", fi, err)
 	}

@@ -56,14 +56,14 @@ func newLogPump(log hclog.Logger, mask func(string) string) *logPump {
 	return p
 }
 
-// writer gives a place to write lines to; a zero level parses them.
-func (p *logPump) writer(level hclog.Level) *lineWriter {
+// writer gives a place to write log lines to.
+func (p *logPump) writer() *lineWriter {
 	return &lineWriter{max: maxLogLine, emit: func(line []byte, cut bool) {
 		text := string(line)
 		if cut {
 			text += "…"
 		}
-		p.add(rawLine{text: text, level: level})
+		p.add(rawLine{text: text})
 	}}
 }
 

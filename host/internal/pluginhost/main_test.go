@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 		runHelperHost(dir)
 	}
 	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	if buildDir != "" {
+		_ = os.RemoveAll(buildDir)
 	}
 	if code == 0 {
 		// The one exception is the thread that forks, which must never end.
@@ -46,30 +46,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
+// buildDir is made on first use and removed by TestMain.
+var buildDir string
 
 // misbehave builds the plugin once and gives its path.
-func misbehave(t *testing.T) string {
-	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "misbehave-"); built.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "build", "-trimpath", "-o", built.dir+"/misbehave", "./testdata/misbehave")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("build the test plugin: %w\n%s", err, out)
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+var misbehave = sync.OnceValues(func() (string, error) {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "misbehave-"); err != nil {
+		return "", err
 	}
-	return built.dir + "/misbehave"
-}
+	binary := filepath.Join(buildDir, "misbehave")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", binary, "./testdata/misbehave")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the test plugin: %w\n%s", err, out)
+	}
+	return binary, nil
+})
 
 // pluginDir gives a trusted directory with misbehaving plugins of these names.
 func pluginDir(t *testing.T, names ...string) string {
@@ -80,7 +73,10 @@ func pluginDir(t *testing.T, names ...string) string {
 			t.Fatal(err)
 		}
 	}
-	binary := misbehave(t)
+	binary, err := misbehave()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range names {
 		if err := os.Link(binary, filepath.Join(dir, binaryPrefix+name)); err != nil {
 			t.Fatal(err)

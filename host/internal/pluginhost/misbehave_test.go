@@ -296,8 +296,14 @@ func TestEscapee(t *testing.T) {
 // deaf to everything (technical.md B2, 3).
 func TestHostKilled(t *testing.T) {
 	dir := pluginDir(t, "good", "hangs")
+	// A short path, for it shall hold the sockets.
+	temp, err := os.MkdirTemp("/tmp", "killed-") //nolint:usetesting // t.TempDir is too long
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(temp)
 	host := exec.Command(os.Args[0])
-	host.Env = append(os.Environ(), helperHost+"="+dir)
+	host.Env = append(os.Environ(), helperHost+"="+dir, "TMPDIR="+temp)
 	host.Stderr = os.Stderr
 	out, err := host.StdoutPipe()
 	if err != nil {
@@ -328,4 +334,30 @@ func TestHostKilled(t *testing.T) {
 	for _, pid := range recordedPids(t, dir) {
 		waitGone(t, pid)
 	}
+	// What the host could not remove, the next one does, but not at once: it
+	// could be that of a host that is just starting.
+	sweepSocketDirs(temp, time.Now())
+	if left := socketDirs(t, temp); len(left) != 2 {
+		t.Errorf("socket directories %v", left)
+	}
+	live, err := makeSocketDir(temp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweepSocketDirs(temp, time.Now().Add(2*unlockedAge))
+	if left := socketDirs(t, temp); len(left) != 1 || left[0] != live.path {
+		t.Errorf("socket directories %v, of which %s is in use", left, live.path)
+	}
+	if err := live.remove(); err != nil {
+		t.Error(err)
+	}
+}
+
+func socketDirs(t *testing.T, base string) []string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(base, socketPrefix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs
 }

@@ -113,7 +113,7 @@ func TestFlood(t *testing.T) {
 	p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: log}), newMasker(nil).mask)
 	now := time.Unix(1000, 0)
 	p.limit.now = func() time.Time { return now }
-	w := p.writer(0)
+	w := p.writer()
 	for n := range lineBurst + 50 {
 		fmt.Fprintf(w, "line %d\n", n)
 	}
@@ -144,7 +144,7 @@ func TestStuckLog(t *testing.T) {
 	stuck := &stuckWriter{free: make(chan struct{})}
 	p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: stuck}), newMasker(nil).mask)
 	p.limit = bucket{rate: 1e9, size: 1e9, tokens: 1e9, now: time.Now}
-	w := p.writer(0)
+	w := p.writer()
 	for n := range 10 * lineBurst {
 		fmt.Fprintf(w, "line %d\n", n)
 	}
@@ -165,7 +165,7 @@ func (s *stuckWriter) Write(b []byte) (int, error) {
 func TestLastWords(t *testing.T) {
 	p := newLogPump(hclog.NewNullLogger(), newMasker(nil).mask)
 	defer p.close(time.Minute)
-	w := p.writer(0)
+	w := p.writer()
 	fmt.Fprintln(w, "before")
 	fmt.Fprintln(w, "panic: out of luck\n\ngoroutine 12 [running]:\nmain.(*authenticator).Perform.func1()")
 	fmt.Fprintln(w, "\t/src/main.go:7 +0x1d\ncreated by main.main in goroutine 1")
@@ -239,7 +239,7 @@ func FuzzLogLines(f *testing.F) {
 		masks.add(map[string][]byte{"s": []byte(secret)})
 		log := &logBuffer{}
 		p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Trace, JSONFormat: true}), masks.mask)
-		w := p.writer(0)
+		w := p.writer()
 		_, _ = w.Write(output)
 		_ = w.Close()
 		words := p.lastWords()

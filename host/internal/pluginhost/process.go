@@ -1,7 +1,6 @@
 package pluginhost
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -26,7 +25,7 @@ type process struct {
 	// exited is closed when the process was waited for and its group killed,
 	// gone when all that it wrote has been read, too.
 	exited chan struct{}
-	gone   context.Context
+	gone   chan struct{}
 
 	mu     sync.Mutex
 	reaped bool
@@ -36,8 +35,8 @@ type process struct {
 // launch starts a binary. What it writes goes to stdout and stderr, from one
 // goroutine each, which close them at the end; they MUST NOT block for long.
 // With a lifeline, standard input is a pipe that stays open while the host
-// lives; else it is empty.
-func launch(b *binary, args, env []string, lifeline bool, stdout, stderr io.WriteCloser) (*process, error) {
+// lives; else it is empty. atEnd, if not nil, is called last of all.
+func launch(b *binary, args, env []string, lifeline bool, stdout, stderr io.WriteCloser, atEnd func()) (*process, error) {
 	var files opened
 	defer files.closeAll()
 	outR, outW, err := files.pipe()
@@ -48,7 +47,7 @@ func launch(b *binary, args, env []string, lifeline bool, stdout, stderr io.Writ
 	if err != nil {
 		return nil, err
 	}
-	p := &process{exited: make(chan struct{})}
+	p := &process{exited: make(chan struct{}), gone: make(chan struct{})}
 	var in *os.File
 	if lifeline {
 		in, p.lifeline, err = files.pipe()
@@ -65,18 +64,19 @@ func launch(b *binary, args, env []string, lifeline bool, stdout, stderr io.Writ
 	}
 	files.keep(outR, errR, p.lifeline)
 
-	var gone context.CancelFunc
-	p.gone, gone = context.WithCancel(context.Background())
 	var readers sync.WaitGroup
 	readers.Go(func() { drain(stdout, outR) })
 	readers.Go(func() { drain(stderr, errR) })
 	go func() {
-		defer gone()
+		defer close(p.gone)
 		p.reap()
 		late := time.Now().Add(drainTime)
 		_ = outR.SetReadDeadline(late)
 		_ = errR.SetReadDeadline(late)
 		readers.Wait()
+		if atEnd != nil {
+			atEnd()
+		}
 		if p.lifeline != nil {
 			_ = p.lifeline.Close()
 		}

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -59,7 +60,7 @@ func resourceKey(kind, value string) (string, bool) {
 	case value == "":
 		return kind, true
 	case kind == "tcp":
-		port, err := net.LookupPort("tcp", value)
+		port, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", value)
 		if err == nil && port == 0 {
 			return "", false // the kernel chooses one: nobody else has it
 		}

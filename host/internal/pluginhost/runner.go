@@ -36,6 +36,7 @@ type pluginRunner struct {
 	proc     *process
 	failed   error
 	unwanted bool
+	conns    []net.Conn
 }
 
 var _ runner.Runner = (*pluginRunner)(nil)
@@ -70,7 +71,7 @@ func (r *pluginRunner) Start(context.Context) error {
 		return context.Canceled
 	}
 	env := append(append([]string(nil), r.env...), r.handed...)
-	r.proc, r.failed = launch(r.binary, nil, env, true, r.filter, r.pump.writer(0))
+	r.proc, r.failed = launch(r.binary, nil, env, true, r.filter, r.pump.writer(), r.disconnect)
 	return r.failed
 }
 
@@ -113,7 +114,7 @@ func (r *pluginRunner) Kill(context.Context) error {
 // Wait returns when the process is gone and go-plugin has settled.
 func (r *pluginRunner) Wait(context.Context) error {
 	if p, _ := r.process(); p != nil {
-		<-p.gone.Done()
+		<-p.gone
 	}
 	<-r.settled
 	return nil
@@ -129,8 +130,25 @@ func (r *pluginRunner) dial(ctx context.Context, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(p.gone, func() { _ = conn.Close() })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-p.gone:
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	default:
+	}
+	r.conns = append(r.conns, conn)
 	return conn, nil
+}
+
+func (r *pluginRunner) disconnect() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, conn := range r.conns {
+		_ = conn.Close()
+	}
+	r.conns = nil
 }
 
 // Stdout gives the handshake line.
@@ -171,7 +189,7 @@ func (r *pluginRunner) HostToPlugin(network, address string) (string, string, er
 type silence struct{ p *process }
 
 func (s silence) Read([]byte) (int, error) {
-	<-s.p.gone.Done()
+	<-s.p.gone
 	return 0, io.EOF
 }
 

@@ -129,6 +129,7 @@ func (h *Host) run(ctx context.Context, s Spec, d sdk.Description) (*Instance, e
 	defer b.file.Close()
 	pump := newLogPump(h.log.Named(s.Name), h.masks.mask)
 	env := append(environment(d, os.Environ()), client.LifelineEnv)
+	h.sweep.Do(func() { sweepSocketDirs(socketBase(), time.Now()) })
 	c, err := newConnection(h.limits, b, env, pump)
 	if err != nil {
 		pump.close(h.limits.reap)
