@@ -20,8 +20,7 @@ type DNS struct {
 	addr    string
 	servers []*dns.Server
 	served  sync.WaitGroup
-	// done ends the questions that are being passed on.
-	done   context.Context
+	// cancel ends the questions that are being passed on.
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
@@ -43,13 +42,16 @@ func startDNS(ctx context.Context, zones map[string]string) (*DNS, error) {
 		return nil, fmt.Errorf("listening for DNS questions on loopback: %w", err)
 	}
 	d := &DNS{addr: stream.Addr().String(), names: map[string]*entry{}, zones: map[string]string{}}
-	d.done, d.cancel = context.WithCancel(context.Background())
+	serving, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
 	for zone, addr := range zones {
 		d.Forward(zone, addr)
 	}
 	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: stream}} {
 		started := make(chan struct{})
-		server.Handler = dns.HandlerFunc(d.answer)
+		server.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+			d.answer(serving, w, question)
+		})
 		server.NotifyStartedFunc = func() { close(started) }
 		d.servers = append(d.servers, server)
 		failed := make(chan error, 1)

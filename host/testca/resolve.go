@@ -16,12 +16,12 @@ const (
 )
 
 // answer is the handler of one question.
-func (d *DNS) answer(w dns.ResponseWriter, question *dns.Msg) {
+func (d *DNS) answer(ctx context.Context, w dns.ResponseWriter, question *dns.Msg) {
 	reply := new(dns.Msg).SetReply(question)
 	reply.RecursionAvailable = true
 	if len(question.Question) == 1 {
 		q := question.Question[0]
-		reply.Answer, reply.Rcode = d.resolve(q.Name, q.Qtype)
+		reply.Answer, reply.Rcode = d.resolve(ctx, q.Name, q.Qtype)
 	} else {
 		reply.Rcode = dns.RcodeFormatError
 	}
@@ -41,10 +41,10 @@ func udpSize(question *dns.Msg) int {
 
 // resolve answers as a recursive resolver does: aliases first, then the records
 // of the name at their end.
-func (d *DNS) resolve(name string, qtype uint16) ([]dns.RR, int) {
+func (d *DNS) resolve(ctx context.Context, name string, qtype uint16) ([]dns.RR, int) {
 	var answer []dns.RR
 	for range maxAliases {
-		records, rcode := d.lookup(name, qtype)
+		records, rcode := d.lookup(ctx, name, qtype)
 		answer = append(answer, records...)
 		target := ""
 		for _, rr := range records {
@@ -64,9 +64,9 @@ func (d *DNS) resolve(name string, qtype uint16) ([]dns.RR, int) {
 }
 
 // lookup finds what is known of one name, here or where its zone is.
-func (d *DNS) lookup(name string, qtype uint16) ([]dns.RR, int) {
+func (d *DNS) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, int) {
 	if addr := d.forwardedTo(name); addr != "" {
-		return d.forward(addr, name, qtype)
+		return forward(ctx, addr, name, qtype)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -93,8 +93,8 @@ func (d *DNS) forwardedTo(name string) string {
 }
 
 // forward asks over UDP, and again over TCP if the answer did not fit.
-func (d *DNS) forward(addr, name string, qtype uint16) ([]dns.RR, int) {
-	ctx, cancel := context.WithTimeout(d.done, forwardTimeout)
+func forward(ctx context.Context, addr, name string, qtype uint16) ([]dns.RR, int) {
+	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 	reply, _, err := new(dns.Client).ExchangeContext(ctx, question, addr)

@@ -29,12 +29,13 @@ type fake struct {
 	asked  map[string]int
 	nonces int
 	bodies map[string][]string
+	used   map[string]bool
 	pauses []time.Duration
 }
 
 func newFake(t *testing.T) *fake {
 	t.Helper()
-	f := &fake{t: t, paths: map[string]http.HandlerFunc{}, asked: map[string]int{}, bodies: map[string][]string{}}
+	f := &fake{t: t, paths: map[string]http.HandlerFunc{}, asked: map[string]int{}, bodies: map[string][]string{}, used: map[string]bool{}}
 	f.Server = httptest.NewUnstartedServer(f)
 	f.Config.ErrorLog = log.New(io.Discard, "", 0)
 	f.StartTLS()
@@ -61,12 +62,18 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler(w, r)
 }
 
-// payload is what was signed.
+// payload is what was signed. A nonce may come once only.
 func (f *fake) payload(r *http.Request) string {
-	var jws struct{ Payload string }
+	var jws struct{ Protected, Payload string }
 	if err := json.NewDecoder(r.Body).Decode(&jws); err != nil {
 		f.t.Errorf("%s: the body is no JWS: %v", r.URL.Path, err)
 	}
+	var protected struct{ Nonce string }
+	header, err := base64.RawURLEncoding.DecodeString(jws.Protected)
+	if err != nil || json.Unmarshal(header, &protected) != nil || f.used[protected.Nonce] {
+		f.t.Errorf("%s: protected header %s, %v; nonce used before: %v", r.URL.Path, header, err, f.used[protected.Nonce])
+	}
+	f.used[protected.Nonce] = true
 	payload, err := base64.RawURLEncoding.DecodeString(jws.Payload)
 	if err != nil {
 		f.t.Errorf("%s: the payload is not base64url: %v", r.URL.Path, err)

@@ -422,7 +422,7 @@ func TestRefusedName(t *testing.T) {
 	register(t, client, acmeclient.Registration{Key: p256(t), TermsAgreed: true})
 	_, err := client.NewOrder(bounded(t), dnsNames("a.test", "blocked.test"))
 	var refused *model.ACMEError
-	if !errors.As(err, &refused) || refused.Short() != "rejectedIdentifier" || refused.Method != "POST" || refused.URL == "" {
+	if !errors.As(err, &refused) || refused.Short() != "rejectedIdentifier" || refused.Method != http.MethodPost || refused.URL == "" {
 		t.Fatalf("error: %#v", err)
 	}
 	for _, want := range []string{"ordering a certificate for a.test, blocked.test: ", "forbidden by policy"} {

@@ -111,7 +111,7 @@ func TestServerErrors(t *testing.T) {
 		f.on("/order", f.refuses(http.StatusForbidden, "unauthorized"))
 		_, err := f.client().Order(t.Context(), f.URL+"/order")
 		refused := wantRefusal(t, err, http.StatusForbidden, "unauthorized")
-		if refused.URL != f.URL+"/order" || refused.Method != "POST" || f.count("/order") != 1 {
+		if refused.URL != f.URL+"/order" || refused.Method != http.MethodPost || f.count("/order") != 1 {
 			t.Errorf("refusal %+v after %d requests", refused, f.count("/order"))
 		}
 	})
@@ -197,7 +197,8 @@ func TestRegisterRefusals(t *testing.T) {
 	if got := f.count("/account") - before; got != 11 {
 		t.Errorf("tried %d times, want 11", got)
 	}
-	f.on("/account", inTurn(hangUp, f.says(http.StatusCreated, `{"status":"valid"}`, "Location: $/account/7")))
+	created201 := f.says(http.StatusCreated, `{"status":"valid"}`, "Location: $/account/7")
+	f.on("/account", inTurn(hangUp, f.says(http.StatusBadGateway, ""), created201))
 	url, created, err := client.Register(t.Context(), acmeclient.Registration{Key: p256(t)})
 	if err != nil || !created || url != f.URL+"/account/7" {
 		t.Errorf("after a lost answer: %q %v %v", url, created, err)
