@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -93,7 +94,7 @@ func during(ctx context.Context, lineage, step string) context.Context {
 	})
 }
 
-var serial int64
+var serial atomic.Int64
 
 // certificate makes a real one, signed by an intermediate.
 func certificate(t *testing.T, lineage string) sdk.Deployment {
@@ -116,9 +117,9 @@ func issue(t *testing.T, name string, parent *x509.Certificate, parentKey *ecdsa
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	serial++
+	number := serial.Add(1)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		SerialNumber: big.NewInt(number), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: parent == nil, BasicConstraintsValid: true,
 	}
@@ -202,7 +203,7 @@ func look(t *testing.T, dir string) tree {
 // problems gives the problems by subject, as the host sees them.
 func problems(err error) map[string]*sdk.Problem {
 	out := map[string]*sdk.Problem{}
-	many, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // takes errors.Join apart as the SDK does
+	many, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		if p := sdk.ProblemOf(err); p != nil {
 			out[p.Subject] = p
