@@ -207,6 +207,11 @@ func TestFullDisk(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "file too large hint: free some space") {
 		t.Errorf("%v: %s", err, out)
 	}
+	data, err := os.ReadFile(filepath.Join(dir, files(t, dir)[0]))
+	must(t, err)
+	if bytes.Count(data, []byte("\n")) != 3 || !bytes.HasSuffix(data, []byte("\n")) {
+		t.Errorf("half a line is left: %.300q", data)
+	}
 	entries, err := Pending(dir)
 	must(t, err)
 	if len(entries) != 2 || entries[0].Order.Lineage != "first" || entries[1].Order.Lineage != "third" || entries[1].Seq != 2 {

@@ -144,7 +144,7 @@ func TestRecoverCancelled(t *testing.T) {
 func TestRecoverDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	torn, corrupt := left(t, dir, "a", "b"), left(t, dir, "c")
-	for path, text := range map[string]string{torn: `{"seq":3,"op":"do`, corrupt: "?\n" + order(3, "d")} {
+	for path, text := range map[string]string{torn: `{"seq":3,"op":"` + strings.Repeat("do", 500), corrupt: "?\n" + order(3, "d")} {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 		must(t, err)
 		_, err = f.WriteString(text)
@@ -166,9 +166,31 @@ func TestRecoverDamaged(t *testing.T) {
 	if want := []string{filepath.Base(torn), filepath.Base(corrupt) + ".corrupt"}; !slices.Equal(files(t, dir), want) {
 		t.Errorf("left %v, want %v", files(t, dir), want)
 	}
+	if data, err := os.ReadFile(torn); err != nil || strings.Contains(string(data), "dodo") {
+		t.Errorf("the torn line is still there: %v", err)
+	}
 	r.fail = nil
 	must(t, Recover(t.Context(), dir, r.fn))
 	r.want(t, "b")
+}
+
+// A file that was removed between opening and locking it is nobody's.
+func TestStill(t *testing.T) {
+	path := left(t, filepath.Join(t.TempDir(), "journal"), "a")
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	if !still(path, f) {
+		t.Error("it is still there")
+	}
+	must(t, os.Remove(path))
+	if still(path, f) {
+		t.Error("it was removed")
+	}
+	must(t, os.WriteFile(path, nil, 0o600))
+	if still(path, f) {
+		t.Error("it is another one")
+	}
 }
 
 func TestRecoverNewer(t *testing.T) {

@@ -81,7 +81,7 @@ func (s *Store) SaveAccount(a model.Account, key crypto.Signer) error {
 	if err := s.accountDir(a.Name); err != nil {
 		return err
 	}
-	if err := s.write(s.path("accounts", a.Name, "key.pem"), 0o600, data); err != nil {
+	if err := s.write(s.path("accounts", a.Name, "key.pem"), data); err != nil {
 		return err
 	}
 	return s.writeJSON(s.path("accounts", a.Name, "account.json"), accountFile{V: formatVersion, Account: a})

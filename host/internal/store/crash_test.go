@@ -121,6 +121,20 @@ func TestDeleteKilled(t *testing.T) {
 	})
 }
 
+// An order that is dropped is there with its key, or not at all.
+func TestDropKilled(t *testing.T) {
+	prepare := func(t *testing.T, dir string) { prepareCommit(t, dir, true) }
+	everyStep(t, "drop", 1, prepare, func(t *testing.T, dir string) {
+		s := open(t, dir)
+		if r := repair(t, s); len(r.Orders) > 0 {
+			t.Errorf("%+v", r)
+		}
+		if live := sound(t, s); live != 1 {
+			t.Errorf("live is %d", live)
+		}
+	})
+}
+
 func TestNewKeyKilled(t *testing.T) {
 	everyStep(t, "newkey", 1, func(*testing.T, string) {}, func(t *testing.T, dir string) {
 		s := open(t, dir)
@@ -166,6 +180,9 @@ func TestCommitOnFullDisk(t *testing.T) {
 		s := open(t, dir)
 		if live := sound(t, s); live != 1 {
 			t.Errorf("limit %d: live is %d", limit, live)
+		}
+		if left, err := readDir(s.orderDir(testName, "o2")); err != nil || len(left) != 1 || left[0].Name() != "privkey.pem" {
+			t.Errorf("limit %d: the order has %v, %v", limit, left, err)
 		}
 		r := repair(t, s)
 		if len(r.Orders) != 1 || len(r.Finished) > 0 {

@@ -31,7 +31,7 @@ func (s *Store) Delete(name string) error {
 	err := os.Rename(s.lineagePath(name), s.tombstone(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = s.write(s.tombstone(name), 0o600, nil)
+		err = s.write(s.tombstone(name), nil)
 	case err != nil:
 		err = diskError("delete", s.lineagePath(name), err)
 	default:

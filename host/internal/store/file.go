@@ -16,9 +16,10 @@ import (
 	"github.com/certwright/certwright/sdk"
 )
 
-// write replaces a file; it is durable when write returns.
-func (s *Store) write(path string, perm fs.FileMode, data []byte) error {
-	if err := s.put(path, perm, data); err != nil {
+// write replaces a file that is ours alone to read; it is durable when write
+// returns.
+func (s *Store) write(path string, data []byte) error {
+	if err := s.put(path, 0o600, data); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -57,7 +58,7 @@ func fill(f *os.File, perm fs.FileMode, data []byte) error {
 // link makes path a symlink to target, or changes it, by one rename.
 func (s *Store) link(target, path string) error {
 	dir, base := filepath.Split(path)
-	tmp := ""
+	var tmp string
 	for {
 		tmp = filepath.Join(dir, tempPrefix(base)+strconv.Itoa(int(rand.Uint32())))
 		err := os.Symlink(target, tmp)

@@ -101,7 +101,7 @@ func (s *Store) createKey(path string, kt model.KeyType) (crypto.Signer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return key, s.write(path, 0o600, data)
+	return key, s.write(path, data)
 }
 
 func samePublic(a, b crypto.PublicKey) bool {

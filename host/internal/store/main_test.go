@@ -73,6 +73,8 @@ func child(args []string) error {
 		return err
 	case "delete":
 		return s.Delete(testName)
+	case "drop":
+		return s.DropOrder(testName, "o2")
 	case "newkey":
 		_, err = s.NewKey(testName, "o2", "")
 		return err

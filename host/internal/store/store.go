@@ -200,5 +200,5 @@ func (s *Store) writeJSON(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	return s.write(path, 0o600, append(data, '\n'))
+	return s.write(path, append(data, '\n'))
 }
