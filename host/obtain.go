@@ -109,16 +109,22 @@ func (b Base) asked(ctx context.Context, r ObtainRequest, lineages map[string]mo
 // base is what there is under a name already: a certificate of the
 // configuration, or the request that a lineage was obtained by.
 func (b Base) base(name string, lineages map[string]model.Lineage) (model.Request, bool) {
-	requests, err := b.Config.Requests()
-	if err == nil {
-		for _, r := range requests {
-			if r.Name == name {
-				return r, true
-			}
-		}
+	if r, ok := b.fromFiles(name); ok {
+		return r, true
 	}
 	l, ok := lineages[name]
 	return l.Request, ok
+}
+
+// fromFiles finds a certificate of the configuration. The configuration was
+// checked when it was loaded, so every certificate of it makes a request.
+func (b Base) fromFiles(name string) (model.Request, bool) {
+	requests, err := b.Config.Requests()
+	at := slices.IndexFunc(requests, func(r model.Request) bool { return r.Name == name })
+	if err != nil || at < 0 {
+		return model.Request{}, false
+	}
+	return requests[at], true
 }
 
 func inherit(r, base model.Request, a config.Args) model.Request {

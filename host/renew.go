@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/model"
@@ -93,8 +94,13 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 			if err != nil {
 				return nil, err
 			}
-			request := inherit(model.Request{Deploy: targets}, l.Request, r.Args)
-			l.Request.Deploy = request.Deploy
+			if c, ok := b.fromFiles(r.CertName); ok {
+				for _, name := range targets {
+					if !slices.Contains(c.Deploy, name) {
+						b.Terminal.Warn(c.Name, "the configuration does not deploy it to %s: name it in deploy, or it is left out of the next renewal", name)
+					}
+				}
+			}
 			return []model.Request{l.Request}, nil
 		},
 	})

@@ -92,7 +92,11 @@ func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Ident
 		return err
 	})
 	proven := prove(ctx, d, r, o, tried)
-	if err := errors.Join(proven, making.Wait()); err != nil {
+	made := making.Wait()
+	if ctx.Err() != nil {
+		return result, context.Cause(ctx)
+	}
+	if err := errors.Join(proven, made); err != nil {
 		return result, err
 	}
 	chain, err := finalize(ctx, d.CA, r, o, key)

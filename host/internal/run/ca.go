@@ -28,11 +28,19 @@ type cas struct {
 }
 
 // ca is the client as the order package knows it.
-type ca struct{ *acmeclient.Client }
+type ca struct {
+	*acmeclient.Client
+	// reach asks for the directory once in a run, and remembers a failure too:
+	// to wait for a CA that is down once is enough.
+	reach func() (model.Directory, error)
+}
+
+// Directory implements order.Registrar.
+func (c *ca) Directory(context.Context) (model.Directory, error) { return c.reach() }
 
 func newCAs(e *Engine) *cas { return &cas{engine: e, clients: map[string]*ca{}} }
 
-func (c *cas) get(r model.Request) (*ca, error) {
+func (c *cas) get(ctx context.Context, r model.Request) (*ca, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	bundle := c.engine.Config.CABundle
@@ -55,7 +63,7 @@ func (c *cas) get(r model.Request) (*ca, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.clients[key] = &ca{client}
+	c.clients[key] = &ca{client, sync.OnceValues(func() (model.Directory, error) { return client.Directory(ctx) })}
 	return c.clients[key], nil
 }
 
@@ -66,7 +74,7 @@ func (c *cas) warm(ctx context.Context, p model.Plan) {
 		if item.Action != model.Issue && item.Action != model.Renew {
 			continue
 		}
-		client, err := c.get(item.Request)
+		client, err := c.get(ctx, item.Request)
 		if err != nil {
 			return
 		}
@@ -109,12 +117,15 @@ func (c *ca) Register(ctx context.Context, r order.Registration) (string, error)
 // account gives a client that signs with the request's account, which is
 // registered if need be. While it is in use its lock is held, shared.
 func (e *Engine) account(ctx context.Context, r model.Request, t *team) (*ca, func(), error) {
-	client, err := t.cas.get(r)
+	client, err := t.cas.get(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
 	wanted := e.wanted(r)
 	lock := "account-" + r.Account
+	if _, err := client.Directory(ctx); err != nil {
+		return nil, nil, err
+	}
 	for {
 		unlock, err := e.Store.Lock(ctx, lock, false)
 		if err != nil {
