@@ -65,8 +65,8 @@ func TestNoMachinePath(t *testing.T) {
 			continue // not a text
 		}
 		for i, line := range strings.Split(text, "\n") {
-			if found := local.FindString(line); found != "" {
-				t.Errorf("%s:%d: %q is a path of one machine; use a relative one or $HOME", name, i+1, found)
+			if found := machinePath(local, line); found != "" {
+				t.Errorf("%s:%d: %q is a path of one machine; use a relative one, $HOME, or a home of somebody", name, i+1, found)
 			}
 		}
 	}
@@ -81,6 +81,17 @@ func machinePaths(top, temp string) *regexp.Regexp {
 	return regexp.MustCompile(`(^|[^\w.)}])(` + strings.Join(patterns, "|") + `)`)
 }
 
+// machinePath gives the first such path in the line. A test may need a home
+// that is nobody's: that is somebody's.
+func machinePath(local *regexp.Regexp, line string) string {
+	for _, found := range local.FindAllString(line, -1) {
+		if !strings.HasSuffix(found, "/somebody") {
+			return found
+		}
+	}
+	return ""
+}
+
 func TestMachinePaths(t *testing.T) {
 	local := machinePaths("/src/checkout", "/tmp")
 	for line, want := range map[string]bool{
@@ -91,8 +102,9 @@ func TestMachinePaths(t *testing.T) {
 		"/var/lib/certwright/live":               false,
 		"https://example.com/home/page":          false,
 		"$HOME/bin":                              false,
+		"HOME=/ho" + "me/somebody":               false,
 	} {
-		if got := local.MatchString(line); got != want {
+		if got := machinePath(local, line) != ""; got != want {
 			t.Errorf("%q: got %v, want %v", line, got, want)
 		}
 	}
