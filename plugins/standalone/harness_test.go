@@ -131,7 +131,7 @@ func requestAt(t *testing.T, at netip.AddrPort, method, path string) (int, strin
 func get(t *testing.T, s *standalone, path string) string {
 	t.Helper()
 	status, body := request(t, s, "GET", path)
-	if status != 200 {
+	if status != http.StatusOK {
 		return fmt.Sprint("status ", status)
 	}
 	return body

@@ -252,3 +252,28 @@ func occupy(t *testing.T, p *port) net.Listener {
 	}
 	return l
 }
+
+// Two instances stand for two processes: they share nothing but the port.
+func TestAnotherProcessOnThePort(t *testing.T) {
+	first := onLoopback(t)
+	second := newStandalone()
+	second.settings = first.settings
+	if err := second.Configure(t.Context(), sdk.Instance{}); err != nil {
+		t.Fatal(err)
+	}
+	c := httpChallenge("a")
+	performed(t, first, "", c)
+	cleaned(t, second, "", c) // knows nothing of it: success, and nothing happens
+	if p := performFails(t, second, &recorder{}, c); p.Code != sdk.Conflict {
+		t.Errorf("the problem is %+v", p)
+	}
+	if got := get(t, first, c.HTTP.Path); got != c.KeyAuthorization {
+		t.Errorf("gives %q", got)
+	}
+	cleaned(t, first, "", c)
+	performed(t, second, "", c)
+	if got := get(t, first, c.HTTP.Path); got != c.KeyAuthorization {
+		t.Errorf("the next process gives %q", got)
+	}
+	cleaned(t, second, "", c)
+}

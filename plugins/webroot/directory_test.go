@@ -204,3 +204,24 @@ func TestExplainSaysWhatToDo(t *testing.T) {
 		t.Error(fmt.Errorf("nothing gives %w", err))
 	}
 }
+
+// A directory that another instance removes after Perform has looked is made
+// again, and is this plugin's from then on.
+func TestADirectoryThatVanishesIsInTheBookOnceItIsMade(t *testing.T) {
+	root, state := realDir(t), t.TempDir()
+	book, err := ledger{dir: state}.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := challenge("a.example", "token")
+	// The book says nothing yet: when it was written, both levels were there.
+	err = place(t.Context(), root, []file{{id: c.ID, token: c.Token, body: c.HTTP.Body}}, book, &recorder{})
+	book.close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleaned(t, configured(t, settings{Path: root}, state), "", c)
+	if got := tree(t, root); got != "" {
+		t.Errorf("left over: %s", got)
+	}
+}

@@ -114,7 +114,7 @@ func served(t *testing.T, root string, c sdk.Challenge) string {
 	if err != nil {
 		t.Error(err)
 	}
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		return resp.Status
 	}
 	return string(body)
