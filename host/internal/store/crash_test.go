@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -212,7 +214,7 @@ func TestNewKeyOnFullDisk(t *testing.T) {
 			t.Errorf("left in %s: %v, %v", d, entries, err)
 		}
 	}
-	err := diskError("write", "/x/y", &fs.PathError{Op: "write", Path: "/x/.y.tmp-1", Err: errno("ENOSPC")})
+	err := diskError("write", "/x/y", &fs.PathError{Op: "write", Path: "/x/.y.tmp-1", Err: unix.ENOSPC})
 	p := sdk.ProblemOf(err)
 	if p.Error() != "write /x/y: no space left on device" || !strings.Contains(p.Hint, "free some space") {
 		t.Errorf("%v, hint %q", p, p.Hint)
