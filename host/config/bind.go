@@ -151,7 +151,7 @@ func secretRef(value any) (model.SecretRef, error) {
 		case "env":
 			ref.Env = text
 		default:
-			return ref, fmt.Errorf("has a reference of kind %q; %s", kind, secretForms)
+			return ref, fmt.Errorf("has a reference of the unknown kind %q: it %s", kind, secretForms)
 		}
 	}
 	return ref, nil

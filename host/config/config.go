@@ -110,7 +110,8 @@ type Certificate struct {
 	Pos          Pos
 }
 
-// Pos is where something was written; the zero value is the command line.
+// Pos is where something was written; the zero value is the command line. What
+// comes from the environment has no Line.
 type Pos struct {
 	File string
 	Line int
@@ -118,8 +119,11 @@ type Pos struct {
 }
 
 func (p Pos) String() string {
-	if p.File == "" {
+	switch {
+	case p.File == "":
 		return "command line"
+	case p.Line == 0:
+		return p.File
 	}
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
 }

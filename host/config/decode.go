@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -31,19 +32,16 @@ type decoder struct {
 
 // decode appends what the file says to cfg.
 func decode(file string, data []byte, cfg *Config) error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil && !errors.Is(err, io.EOF) {
-		return syntaxError(file, err)
-	}
-	if len(doc.Content) == 0 {
-		return nil
-	}
 	d := &decoder{file: file}
+	root, err := d.document(data)
+	if err != nil || root == nil {
+		return err
+	}
 	fields := map[string]func(*yaml.Node){
 		"accounts": func(n *yaml.Node) {
 			d.each(n, "accounts", func(n *yaml.Node) { cfg.Accounts = append(cfg.Accounts, d.account(n)) })
 		},
-		"dns": func(n *yaml.Node) { cfg.DNS = d.dns(n) },
+		"dns": func(n *yaml.Node) { d.dns(n, &cfg.DNS) },
 		"instances": func(n *yaml.Node) {
 			d.each(n, "instances", func(n *yaml.Node) { cfg.Instances = append(cfg.Instances, d.instance(n)) })
 		},
@@ -52,16 +50,63 @@ func decode(file string, data []byte, cfg *Config) error {
 		},
 	}
 	for key, kind := range scalars {
-		fields[key] = func(n *yaml.Node) {
-			if kind == "bool" {
-				d.boolean(n, key)
-			} else {
-				d.text(n, key)
-			}
-		}
+		fields[key] = func(n *yaml.Node) { d.scalar(n, key, kind) }
 	}
-	d.object(doc.Content[0], "the configuration", fields)
+	d.object(root, "the configuration", fields)
 	return errors.Join(d.errs...)
+}
+
+// document gives the one document of a file; nil: it is empty.
+func (d *decoder) document(data []byte) (*yaml.Node, error) {
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	if err := in.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil, nil //nolint:nilnil // nothing is no mistake
+	} else if err != nil {
+		return nil, syntaxError(d.file, err)
+	}
+	if err := in.Decode(&more); err == nil {
+		return nil, errorAt(d.pos(&more), "the file holds a second document, which would not be read")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, syntaxError(d.file, err)
+	}
+	if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
+		return nil, nil //nolint:nilnil // as above
+	}
+	return doc.Content[0], nil
+}
+
+// scalar checks a global scalar where it was written: viper, which resolves it,
+// knows no places.
+func (d *decoder) scalar(n *yaml.Node, key, kind string) {
+	if kind == "bool" {
+		d.boolean(n, key)
+		return
+	}
+	before := len(d.errs)
+	text := d.text(n, key)
+	if len(d.errs) > before {
+		return
+	}
+	if err := checkScalar(key, text); err != nil {
+		d.fail(n, "%v", err)
+	}
+}
+
+// checkScalar says what is wrong with a global scalar, wherever it came from.
+func checkScalar(key, text string) error {
+	switch {
+	case text == "":
+		return nil
+	case key == "email" && !strings.Contains(text, "@"):
+		return fmt.Errorf("email %q is not an address", text)
+	case key == "key_type":
+		return checkKeyType(model.KeyType(text))
+	case key == "server":
+		_, err := ServerURL(text)
+		return err
+	}
+	return nil
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
@@ -168,12 +213,12 @@ func (d *decoder) account(n *yaml.Node) Account {
 			a.Server = d.server(n)
 		},
 		"eab": func(n *yaml.Node) {
-			eab := &EAB{}
+			eab, given := &EAB{}, false
 			d.object(n, "eab", map[string]func(*yaml.Node){
 				"kid":      func(n *yaml.Node) { eab.Kid = d.text(n, "kid") },
-				"hmac_key": func(n *yaml.Node) { eab.HMACKey = d.secret(n, "hmac_key") },
+				"hmac_key": func(n *yaml.Node) { eab.HMACKey, given = d.secret(n, "hmac_key"), true },
 			})
-			if eab.Kid == "" || eab.HMACKey == (model.SecretRef{}) {
+			if eab.Kid == "" || !given {
 				d.fail(n, "eab wants kid and hmac_key")
 			}
 			a.EAB = eab
@@ -210,8 +255,8 @@ func (d *decoder) secret(n *yaml.Node, what string) model.SecretRef {
 	return ref
 }
 
-func (d *decoder) dns(n *yaml.Node) DNS {
-	var out DNS
+// dns takes key by key: several files may each say a part.
+func (d *decoder) dns(n *yaml.Node, out *DNS) {
 	d.object(n, "dns", map[string]func(*yaml.Node){
 		"resolvers": func(n *yaml.Node) { out.Resolvers = d.texts(n, "resolvers") },
 		"port":      func(n *yaml.Node) { out.Port = d.integer(n, "port") },
@@ -219,7 +264,6 @@ func (d *decoder) dns(n *yaml.Node) DNS {
 		"interval":  func(n *yaml.Node) { out.Interval = d.duration(n, "interval") },
 		"skip":      func(n *yaml.Node) { out.Skip = d.boolean(n, "skip") },
 	})
-	return out
 }
 
 func (d *decoder) instance(n *yaml.Node) Instance {
@@ -308,8 +352,13 @@ func (d *decoder) certificate(n *yaml.Node) Certificate {
 func (d *decoder) rule(n *yaml.Node) model.Rule {
 	var r model.Rule
 	d.object(n, "a rule of authenticate", map[string]func(*yaml.Node){
-		"match": func(n *yaml.Node) { r.Match = strings.ToLower(d.text(n, "match")) },
-		"with":  func(n *yaml.Node) { r.With = d.texts(n, "with") },
+		"match": func(n *yaml.Node) {
+			var err error
+			if r.Match, err = ParseMatch(d.text(n, "match")); err != nil {
+				d.fail(n, "%v", err)
+			}
+		},
+		"with": func(n *yaml.Node) { r.With = d.texts(n, "with") },
 	})
 	if len(r.With) == 0 {
 		d.fail(n, "a rule of authenticate wants with: a list of instances")

@@ -20,7 +20,7 @@ var toASCII = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainNa
 // ParseIdentifier reads a name as a user writes it: any case, Unicode or
 // A-labels, a final dot, a wildcard or an IP address.
 func ParseIdentifier(name string) (model.Identifier, error) {
-	if addr, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+	if addr, err := netip.ParseAddr(unbracketed(name)); err == nil {
 		if addr.Zone() != "" {
 			return model.Identifier{}, fmt.Errorf("the address %s has a zone, which no certificate can hold", name)
 		}
@@ -43,13 +43,55 @@ func ParseIdentifier(name string) (model.Identifier, error) {
 	return id, nil
 }
 
+// unbracketed takes the brackets off an IPv6 address, as it stands in URLs.
+func unbracketed(name string) string {
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok {
+			return inner
+		}
+	}
+	return name
+}
+
 func checkHost(name string) error {
+	last := ""
 	for label := range strings.SplitSeq(name, ".") {
 		if !hostLabel.MatchString(label) {
 			return fmt.Errorf("the label %q has characters that a host name cannot have", label)
 		}
+		last = label
+	}
+	if strings.Trim(last, "0123456789") == "" {
+		// RFC 3696 section 2: otherwise it could be taken for an address.
+		return fmt.Errorf("the last label %q is a number", last)
 	}
 	return nil
+}
+
+// ParseMatch reads what a rule of authenticate matches and spells names as
+// identifiers are spelt, so that they can be compared.
+func ParseMatch(match string) (string, error) {
+	if kind, ok := strings.CutPrefix(match, "type:"); ok {
+		if kind != "dns" && kind != "ip" {
+			return "", fmt.Errorf("match %q: the types are type:dns and type:ip", match)
+		}
+		return match, nil
+	}
+	zone, isZone := strings.CutPrefix(match, ".")
+	if match == "" {
+		return "", nil
+	}
+	id, err := ParseIdentifier(zone)
+	if err != nil {
+		return "", fmt.Errorf("match: %w", err)
+	}
+	if isZone {
+		if id.Type != "dns" || id.Wildcard {
+			return "", fmt.Errorf("match %q: a zone is a name with a dot in front", match)
+		}
+		return "." + id.Value, nil
+	}
+	return id.String(), nil
 }
 
 // ParseIdentifiers reads several names; one that stands twice is kept once.
@@ -76,10 +118,12 @@ func LineageName(id model.Identifier) string {
 	return strings.ReplaceAll(id.Value, ":", "-")
 }
 
-var lineageName = regexp.MustCompile(`^[a-z0-9_][a-z0-9._-]*$`)
+var lineageName = regexp.MustCompile(`^[a-z0-9_-][a-z0-9._-]*$`)
 
+// validName leaves room for suffixes in the 255 bytes of a file name, as the
+// store does.
 func validName(name string) bool {
-	return len(name) <= 240 && lineageName.MatchString(name)
+	return len(name) <= 230 && lineageName.MatchString(name)
 }
 
 // ChallengeTypes spells short names out: http, dns, tls-alpn.

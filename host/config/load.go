@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/viper"
@@ -32,6 +32,8 @@ type Sources struct {
 // FileName is the name of the main file in the configuration directory.
 const FileName = "certwright.yaml"
 
+const envPrefix = "CERTWRIGHT"
+
 // Load reads certwright.yaml and conf.d/*.yaml, which may both be missing, and
 // resolves the rest. Every mistake is reported, with its place.
 func Load(s Sources) (*Config, error) {
@@ -46,7 +48,7 @@ func Load(s Sources) (*Config, error) {
 	cfg := &Config{PluginDirs: s.PluginDirs}
 	v := viper.New()
 	v.SetConfigType("yaml")
-	v.SetEnvPrefix("CERTWRIGHT")
+	v.SetEnvPrefix(envPrefix)
 	v.SetDefault("server", "letsencrypt")
 	v.SetDefault("key_type", string(model.P256))
 	v.SetDefault("state_dir", defaultDir("XDG_STATE_HOME", ".local/state", "/var/lib/certwright"))
@@ -61,7 +63,7 @@ func Load(s Sources) (*Config, error) {
 	for key, value := range s.Flags {
 		v.Set(key, value)
 	}
-	if err := fromViper(v, cfg); err != nil {
+	if err := fromViper(v, s, cfg); err != nil {
 		return nil, err
 	}
 	var err error
@@ -91,13 +93,17 @@ func readFiles(dir string, explicit bool, v *viper.Viper, cfg *Config) error {
 		return errorAt(Pos{File: dir, Line: 1, Col: 1}, "the configuration directory cannot be read: %v", errors.Unwrap(err))
 	}
 	files := []string{filepath.Join(dir, FileName)}
-	more, err := filepath.Glob(filepath.Join(dir, "conf.d", "*.yaml"))
-	if err != nil {
-		return fmt.Errorf("list %s/conf.d: %w", dir, err)
+	more, err := os.ReadDir(filepath.Join(dir, "conf.d")) // sorted by name
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errorAt(Pos{File: filepath.Join(dir, "conf.d"), Line: 1, Col: 1}, "cannot be read: %v", err)
 	}
-	sort.Strings(more)
+	for _, entry := range more {
+		if filepath.Ext(entry.Name()) == ".yaml" {
+			files = append(files, filepath.Join(dir, "conf.d", entry.Name()))
+		}
+	}
 	var errs []error
-	for _, file := range append(files, more...) {
+	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -118,28 +124,42 @@ func readFiles(dir string, explicit bool, v *viper.Viper, cfg *Config) error {
 	return errors.Join(errs...)
 }
 
-func fromViper(v *viper.Viper, cfg *Config) error {
+func fromViper(v *viper.Viper, s Sources, cfg *Config) error {
 	var errs []error
-	cfg.Email = v.GetString("email")
-	if cfg.Email != "" && !strings.Contains(cfg.Email, "@") {
-		errs = append(errs, errorAt(Pos{}, "email %q is not an address", cfg.Email))
+	fail := func(key string, err error) { errs = append(errs, errorAt(s.place(key), "%v", err)) }
+	for _, key := range []string{"email", "key_type", "server"} {
+		if err := checkScalar(key, v.GetString(key)); err != nil {
+			fail(key, err)
+		}
 	}
-	cfg.AgreeTOS = v.GetBool("agree_tos")
-	cfg.KeyType = model.KeyType(v.GetString("key_type"))
-	if err := checkKeyType(cfg.KeyType); err != nil {
-		errs = append(errs, errorAt(Pos{}, "%v", err))
+	if len(errs) > 0 {
+		return errors.Join(errs...)
 	}
+	cfg.Email, cfg.KeyType = v.GetString("email"), model.KeyType(v.GetString("key_type"))
 	var err error
 	if cfg.Server, err = ServerURL(v.GetString("server")); err != nil {
-		errs = append(errs, errorAt(Pos{}, "%v", err))
+		fail("server", err)
+	}
+	if cfg.AgreeTOS, err = strconv.ParseBool(cmp.Or(v.GetString("agree_tos"), "false")); err != nil {
+		fail("agree_tos", fmt.Errorf("agree_tos wants true or false, not %q", v.GetString("agree_tos")))
 	}
 	if cfg.CABundle, err = absolute(v.GetString("ca_bundle")); err != nil {
-		errs = append(errs, errorAt(Pos{}, "ca_bundle: %v", err))
+		fail("ca_bundle", fmt.Errorf("ca_bundle: %w", err))
 	}
 	if cfg.StateDir, err = absolute(v.GetString("state_dir")); err != nil {
-		errs = append(errs, errorAt(Pos{}, "state_dir: %v", err))
+		fail("state_dir", fmt.Errorf("state_dir: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+// place says where a global scalar came from that is not from a file: those
+// were checked when the file was read.
+func (s Sources) place(key string) Pos {
+	name := envPrefix + "_" + strings.ToUpper(key)
+	if _, given := s.Flags[key]; !given && os.Getenv(name) != "" {
+		return Pos{File: "environment variable " + name}
+	}
+	return Pos{}
 }
 
 // check finds what is wrong between parts: names that stand twice, references
@@ -168,7 +188,7 @@ func (c *Config) check() error {
 			}
 			cert.Name = LineageName(id)
 		}
-		if !validName(cert.Name) {
+		if !validName(cert.Name) { // a name that was derived can be too long
 			errs = append(errs, errorAt(cert.Pos, "the certificate name %q wants lower-case letters, digits, dots, dashes and underscores", cert.Name))
 		}
 	}
@@ -194,7 +214,7 @@ func (c *Config) checkCertificate(cert Certificate) []error {
 		}
 	}
 	if _, err := c.request(cert); err != nil {
-		errs = append(errs, errorAt(cert.Pos, "certificate %s: %v", cert.Name, err))
+		errs = append(errs, errorAt(cert.Pos, "certificate %s: %v", cmp.Or(cert.Name, cert.Names[0]), err))
 	}
 	return errs
 }

@@ -76,7 +76,7 @@ func (c *Config) Apply(a Args) error {
 			err = c.edit(instance, func(i *Instance) { i.Plugin = value })
 		case name == "timeout":
 			var d time.Duration
-			if d, err = time.ParseDuration(value); err == nil {
+			if d, err = parseDuration(value); err == nil {
 				err = c.edit(instance, func(i *Instance) { i.Timeout = d })
 			}
 		default:
@@ -104,6 +104,14 @@ func (c *Config) edit(name string, change func(*Instance)) error {
 	return nil
 }
 
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("wants a duration such as 90s or 2m, not %q", text)
+	}
+	return d, nil
+}
+
 func (c *Config) setDNS(key, value string) (err error) {
 	switch key {
 	case "resolvers":
@@ -114,9 +122,9 @@ func (c *Config) setDNS(key, value string) (err error) {
 	case "port":
 		c.DNS.Port, err = strconv.Atoi(value)
 	case "timeout":
-		c.DNS.Timeout, err = time.ParseDuration(value)
+		c.DNS.Timeout, err = parseDuration(value)
 	case "interval":
-		c.DNS.Interval, err = time.ParseDuration(value)
+		c.DNS.Interval, err = parseDuration(value)
 	case "skip":
 		c.DNS.Skip, err = strconv.ParseBool(value)
 	default:
