@@ -50,8 +50,8 @@ func launch() error {
 	if err := p.restrict(); err != nil {
 		return fmt.Errorf("restrict plugin %s: %w", p.Path, err)
 	}
-	if !p.Script {
-		unix.CloseOnExec(binaryFD)
+	if err := closeOthers(p.Script); err != nil {
+		return fmt.Errorf("close the descriptors that are not for plugin %s: %w", p.Path, err)
 	}
 	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(binaryFD), p.Args, os.Environ())
 	return fmt.Errorf("execute %s: %w%s", p.Path, err, execAdvice(err, p.Script))
@@ -83,6 +83,25 @@ func (p Policy) restrict() error {
 	}
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("set the parent death signal: %w", err)
+	}
+	return nil
+}
+
+// closeOthers lets exec close all but the three standard files: what the host
+// was started with, by a shell or a service manager, is not for plugins.
+func closeOthers(keepBinary bool) error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range open {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			return err
+		}
+		if fd > 2 && (fd != binaryFD || !keepBinary) {
+			unix.CloseOnExec(fd)
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,7 +71,13 @@ func write(t *testing.T, content string, mode os.FileMode) string {
 }
 
 func TestRunsScript(t *testing.T) {
-	path := write(t, "#!/bin/sh\necho \"$KEY $1\"; ulimit -c; exit 5\n", 0o700)
+	// Something that the host was started with and that exec would not close.
+	stray, err := syscall.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(stray)
+	path := write(t, "#!/bin/sh\n[ -e /proc/$$/fd/"+strconv.Itoa(stray)+" ] && echo inherited\necho \"$KEY $1\"; ulimit -c; exit 5\n", 0o700)
 	out, words, state := run(t, path, true, "argument")
 	if out != "value argument\n0\n" || words != "" || state.ExitCode() != 5 {
 		t.Errorf("%q %q %v", out, words, state)
