@@ -73,11 +73,11 @@ func pluginDir(t *testing.T, names ...string) string {
 			t.Fatal(err)
 		}
 	}
-	binary, err := misbehave()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range names {
+		binary, err := misbehave()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := os.Link(binary, filepath.Join(dir, binaryPrefix+name)); err != nil {
 			t.Fatal(err)
 		}
