@@ -1,0 +1,182 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
+)
+
+var everyType = sdk.Description{Name: "x", Settings: []sdk.Setting{
+	{Name: "text", Type: sdk.StringSetting}, {Name: "flag", Type: sdk.BoolSetting}, {Name: "count", Type: sdk.IntSetting},
+	{Name: "wait", Type: sdk.DurationSetting}, {Name: "list", Type: sdk.ListSetting}, {Name: "map", Type: sdk.MapSetting},
+	{Name: "token", Type: sdk.StringSetting, Secret: true},
+}}
+
+func set(t *testing.T, sets ...string) Instance {
+	t.Helper()
+	cfg := &Config{}
+	for i := range sets {
+		sets[i] = "i." + sets[i]
+	}
+	if err := cfg.Apply(Args{Sets: sets}); err != nil {
+		t.Fatal(err)
+	}
+	return cfg.Instances[0]
+}
+
+func TestBindCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for sets, want := range map[string]model.Instance{
+		"text=yes":                    {Settings: map[string]any{"text": "yes"}},
+		"text=":                       {Settings: map[string]any{"text": ""}},
+		"text=@/not/a/reference":      {Settings: map[string]any{"text": "@/not/a/reference"}},
+		"flag=true":                   {Settings: map[string]any{"flag": true}},
+		"flag=false":                  {Settings: map[string]any{"flag": false}},
+		"count=5002":                  {Settings: map[string]any{"count": 5002}},
+		"count=-1":                    {Settings: map[string]any{"count": -1}},
+		"wait=90s":                    {Settings: map[string]any{"wait": "90s"}},
+		"list=[a, 'b c', 3]":          {Settings: map[string]any{"list": []string{"a", "b c", "3"}}},
+		"list=[]":                     {Settings: map[string]any{"list": []string{}}},
+		"map={a.example: /x, b: '}'}": {Settings: map[string]any{"map": map[string]string{"a.example": "/x", "b": "}"}}},
+		"unknown=7":                   {Settings: map[string]any{"unknown": "7"}},
+		"token=@/run/keys/a":          {Secrets: map[string]model.SecretRef{"token": {File: "/run/keys/a"}}},
+		"token=@keys/a":               {Secrets: map[string]model.SecretRef{"token": {File: dir + "/keys/a"}}},
+		"token==env:TOKEN":            {Secrets: map[string]model.SecretRef{"token": {Env: "TOKEN"}}},
+		"token=env:TOKEN":             {Secrets: map[string]model.SecretRef{"token": {Env: "TOKEN"}}},
+	} {
+		want.Name, want.Plugin = "i", "i"
+		if want.Settings == nil {
+			want.Settings = map[string]any{}
+		}
+		if want.Secrets == nil {
+			want.Secrets = map[string]model.SecretRef{}
+		}
+		got, err := Bind(set(t, sets), everyType)
+		if err != nil {
+			t.Errorf("%s: %v", sets, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", sets, diff)
+		}
+	}
+	for sets, want := range map[string]string{
+		"flag=ja":       `command line: setting flag of instance i wants true or false, not "ja"`,
+		"count=1.5":     `command line: setting count of instance i wants a whole number, not "1.5"`,
+		"list=a,b":      `command line: setting list of instance i wants a list such as [a, b], not "a,b"`,
+		"list={a: b}":   `command line: setting list of instance i wants a list such as [a, b]`,
+		"list=[a":       `command line: setting list of instance i wants a list such as [a, b]`,
+		"map=[a]":       `command line: setting map of instance i wants a map such as {a: b}`,
+		"token=hunter2": `command line: setting token of instance i is a secret and wants a reference`,
+		"token=@":       `command line: setting token of instance i is a secret and wants a reference`,
+		"token==env:":   `command line: setting token of instance i is a secret and wants a reference`,
+		"token=":        `command line: setting token of instance i is a secret and wants a reference`,
+	} {
+		_, err := Bind(set(t, sets), everyType)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", sets, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error shows the secret: %v", err)
+		}
+	}
+}
+
+func TestBindFile(t *testing.T) {
+	cfg := load(t, map[string]string{FileName: `
+instances:
+  - name: good
+    timeout: 7s
+    settings: {text: a, flag: true, count: 3, wait: 2m, list: [a, b], map: {a: b}, token: {env: TOKEN}}
+  - name: bad
+    settings:
+      token: hunter2
+      text: fine
+  - {name: relative, settings: {token: {file: keys/a}}}
+  - {name: two, settings: {token: {file: /a, env: B}}}
+  - {name: number, settings: {token: {env: 7}}}
+`}, nil)
+	instance := func(name string) Instance {
+		i, ok := cfg.Instance(name)
+		if !ok {
+			t.Fatalf("no instance %s", name)
+		}
+		return i
+	}
+	got, err := Bind(instance("good"), everyType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := model.Instance{
+		Name: "good", Plugin: "good", Timeout: 7 * time.Second,
+		Settings: map[string]any{"text": "a", "flag": true, "count": 3, "wait": "2m", "list": []any{"a", "b"}, "map": map[string]any{"a": "b"}},
+		Secrets:  map[string]model.SecretRef{"token": {Env: "TOKEN"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	file := cfg.Files[0]
+	for name, want := range map[string]string{
+		"bad":      file + ":8:14: setting token of instance bad is a secret and wants a reference: {file: PATH} or {env: NAME}",
+		"relative": file + `:10:40: setting token of instance relative names the file "keys/a", which is not an absolute path`,
+		"two":      file + ":11:35: setting token of instance two is a secret and wants a reference",
+		"number":   file + ":12:38: setting token of instance number is a secret and wants a reference",
+	} {
+		_, err := Bind(instance(name), everyType)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error shows the secret: %v", err)
+		}
+	}
+	bad := instance("bad")
+	if err := bad.At("text", "is %s", "wrong"); err.Error() != file+":9:13: instance bad: is wrong" {
+		t.Error(err)
+	}
+	if err := bad.At("absent", "is missing"); err.Error() != file+":6:5: instance bad: is missing" {
+		t.Error(err)
+	}
+}
+
+func TestReadSecret(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CONFIG_TEST_SECRET", "from the environment\n")
+	t.Setenv("CONFIG_TEST_EMPTY", "")
+	file := func(name, text string) model.SecretRef {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return model.SecretRef{File: path}
+	}
+	for _, tt := range []struct {
+		ref  model.SecretRef
+		want string
+		err  string
+	}{
+		{ref: file("plain", "s3cret"), want: "s3cret"},
+		{ref: file("newline", "s3cret\n"), want: "s3cret"},
+		{ref: file("dos", "s3cret\r\n"), want: "s3cret"},
+		{ref: file("two", "s3cret\n\n"), want: "s3cret\n"},
+		{ref: file("spaces", " s3cret \n"), want: " s3cret "},
+		{ref: model.SecretRef{Env: "CONFIG_TEST_SECRET"}, want: "from the environment\n"},
+		{ref: file("empty", "\n"), err: "the file " + filepath.Join(dir, "empty") + " holds no secret: it is empty"},
+		{ref: model.SecretRef{Env: "CONFIG_TEST_EMPTY"}, err: "the environment variable CONFIG_TEST_EMPTY holds no secret: it is empty"},
+		{ref: model.SecretRef{Env: "CONFIG_TEST_UNSET"}, err: "the environment variable CONFIG_TEST_UNSET is not set"},
+		{ref: model.SecretRef{File: filepath.Join(dir, "none")}, err: "the file " + filepath.Join(dir, "none") + " cannot be read: no such file or directory"},
+		{ref: model.SecretRef{File: dir}, err: "the file " + dir + " cannot be read: is a directory"},
+	} {
+		got, err := ReadSecret(tt.ref)
+		if string(got) != tt.want || tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err) {
+			t.Errorf("%s: %q, %v; want %q, %s", tt.ref, got, err, tt.want, tt.err)
+		}
+	}
+}
