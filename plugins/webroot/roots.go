@@ -53,15 +53,16 @@ func wrong(setting, hint, format string, args ...any) error {
 	return p
 }
 
-// directory makes a setting's value absolute and checks that it is there.
+// directory checks that a setting's value is there. A relative one would mean
+// another place to the process that cleans up after a crash.
 func directory(setting, value string) (string, error) {
 	if value == "" {
 		return "", wrong(setting, "give the web server's document root", "setting %s has an empty directory", setting)
 	}
-	dir, err := filepath.Abs(value)
-	if err != nil {
-		return "", wrong(setting, "give an absolute path", "setting %s: make %q absolute: %w", setting, value, err)
+	if !filepath.IsAbs(value) {
+		return "", wrong(setting, "give an absolute path", "setting %s: %q is not an absolute path", setting, value)
 	}
+	dir := filepath.Clean(value)
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:

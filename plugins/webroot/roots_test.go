@@ -72,15 +72,12 @@ func TestConfigureWantsAPlaceForItsState(t *testing.T) {
 	}
 }
 
-func TestARelativePathIsMadeAbsolute(t *testing.T) {
+func TestARelativePathIsRefused(t *testing.T) {
 	dir := realDir(t)
 	t.Chdir(filepath.Dir(dir))
-	w := configured(t, settings{Path: filepath.Base(dir)}, t.TempDir())
-	t.Chdir("/")
-	c := challenge("a.example", "token")
-	performed(t, w, "", c)
-	if got := served(t, dir, c); got != c.KeyAuthorization {
-		t.Errorf("served as %q", got)
+	w := &webroot{settings: settings{Path: filepath.Base(dir)}}
+	err := w.Configure(t.Context(), sdk.Instance{Name: "web", StateDir: t.TempDir()})
+	if p := sdk.ProblemOf(err); p == nil || p.Subject != "path" {
+		t.Errorf("a relative path gives %v", err)
 	}
-	cleaned(t, w, "", c)
 }

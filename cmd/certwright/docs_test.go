@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certwright/certwright/host/testca"
+)
+
+// TestDocs runs every ```sh block of the pages for users, in order, in one shell
+// per page. The names lead to this machine and the CA is a test CA; what the
+// commands say of ports and of the server's directories is mapped by a shim in
+// front of the real program, see testdata/docs.
+func TestDocs(t *testing.T) {
+	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md"} {
+		t.Run(page, func(t *testing.T) {
+			t.Parallel()
+			runPage(t, page)
+		})
+	}
+}
+
+var (
+	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	yamlBlock  = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+)
+
+func runPage(t *testing.T, page string) {
+	text, err := os.ReadFile(filepath.Join("../..", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	script.WriteString("set -eu\nset -x\n")
+	for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
+		script.WriteString(block[1])
+	}
+	if strings.Count(script.String(), "\n") < 4 {
+		t.Fatalf("%s has no command to run", page)
+	}
+	work := t.TempDir()
+	env := docsWorld(t, work)
+	for _, block := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
+		mapped := strings.NewReplacer(
+			"/var/www/html", filepath.Join(work, "web"), "/etc/ssl", filepath.Join(work, "ssl"), "systemctl reload nginx", "exit 0",
+		).Replace(block[1])
+		if err := os.WriteFile(filepath.Join(work, "etc", "certwright.yaml"), []byte(mapped), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script.String())
+	cmd.Dir, cmd.Env = work, env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// docsWorld starts a CA and a web server, and gives the environment that leads
+// to them.
+func docsWorld(t *testing.T, work string) []string {
+	t.Helper()
+	for _, dir := range []string{"web", "ssl", "etc", "home"} {
+		if err := os.Mkdir(filepath.Join(work, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The web server of the pages has an address of its own, so that standalone
+	// can have the same port.
+	site, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.FileServer(http.Dir(filepath.Join(work, "web"))), ReadHeaderTimeout: time.Minute}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(site) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-served
+	})
+	_, port, err := net.SplitHostPort(site.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: number, NonceReject: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ca.Close() })
+	for _, name := range []string{"shop.example.com", "www.shop.example.com"} {
+		ca.DNS().SetA(name, netip.MustParseAddr("127.0.0.2"))
+	}
+	if err := os.WriteFile(filepath.Join(work, "ca.pem"), ca.TLSRoots(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shims, err := filepath.Abs("testdata/docs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		"PATH=" + shims + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"HOME=" + filepath.Join(work, "home"), "WORK=" + work, "ROOT=" + root, "PREFIX_UNDER_TEST=" + prefix,
+		"DOCS_PORT=" + port, "DOCS_SERVER=" + ca.DirectoryURL(),
+		"CERTWRIGHT_CA_BUNDLE=" + filepath.Join(work, "ca.pem"),
+		"CERTWRIGHT_STATE_DIR=" + filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR=" + filepath.Join(work, "etc"),
+	}
+}
