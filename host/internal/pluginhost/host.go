@@ -118,25 +118,26 @@ func (h *Host) enter(ctx context.Context) (_ context.Context, leave func(), err 
 	}, nil
 }
 
-// reserve takes an instance's name; nil stands for one that is being started.
-func (h *Host) reserve(name string) error {
+// reserve takes an instance's identity; nil stands for one that is being started.
+func (h *Host) reserve(id, name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, taken := h.instances[name]; taken {
+	if _, taken := h.instances[id]; taken {
 		return fmt.Errorf("start instance %s: it is running already", name)
 	}
-	h.instances[name] = nil
+	h.instances[id] = nil
 	return nil
 }
 
-func (h *Host) settle(name string, i *Instance) {
+func (h *Host) settle(id string, i *Instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if i == nil {
-		delete(h.instances, name)
+		delete(h.instances, id)
 		return
 	}
-	h.instances[name] = i
+	i.id = id
+	h.instances[id] = i
 }
 
 // Close stops all instances and what is being started, and waits for them. The

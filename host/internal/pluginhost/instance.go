@@ -22,7 +22,9 @@ import (
 type Instance struct {
 	host         *Host
 	name, plugin string
-	description  sdk.Description
+	// id is the name with what tells it from another process of the instance.
+	id          string
+	description sdk.Description
 	connection   *connection
 	client       *client.Client
 
@@ -126,7 +128,7 @@ func (i *Instance) Stop(ctx context.Context) error {
 		i.drain(ctx)
 		i.stopErr = i.connection.close(ctx)
 		i.connection.pump.close(i.host.limits.reap)
-		i.host.settle(i.name, nil)
+		i.host.settle(i.id, nil)
 		if i.stopErr != nil {
 			i.stopErr = fmt.Errorf("stop instance %s (plugin %s): %w", i.name, i.plugin, i.stopErr)
 		}

@@ -18,7 +18,11 @@ import (
 // Spec is one instance to start.
 type Spec struct {
 	Name, Plugin string
-	Settings     map[string]any
+	// Key tells processes of one instance with different settings apart: a
+	// certificate may be renewed with the settings that it was obtained with
+	// while another one uses new ones. Empty: there is one process only.
+	Key      string
+	Settings map[string]any
 	Secrets      map[string][]byte
 	// Timeout bounds each streaming call; zero: the client's defaults.
 	Timeout time.Duration
@@ -36,11 +40,12 @@ func (h *Host) Start(ctx context.Context, s Spec) (*Instance, error) {
 	if !namePattern.MatchString(s.Name) {
 		return nil, fmt.Errorf("%q cannot be the name of an instance: use lower-case letters, digits and dashes", s.Name)
 	}
-	if err := h.reserve(s.Name); err != nil {
+	id := s.Name + "\x00" + s.Key
+	if err := h.reserve(id, s.Name); err != nil {
 		return nil, err
 	}
 	i, err := h.start(ctx, s)
-	h.settle(s.Name, i)
+	h.settle(id, i)
 	return i, err
 }
 

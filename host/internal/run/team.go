@@ -184,7 +184,7 @@ func (m *member) key() string {
 
 func (e *Engine) start(ctx context.Context, m *member) (*pluginhost.Instance, error) {
 	return e.Plugins.Start(ctx, pluginhost.Spec{
-		Name: m.config.Name, Plugin: m.config.Plugin, Settings: m.config.Settings, Secrets: m.secrets, Timeout: m.config.Timeout,
+		Name: m.config.Name, Plugin: m.config.Plugin, Key: m.key(), Settings: m.config.Settings, Secrets: m.secrets, Timeout: m.config.Timeout,
 	})
 }
 
