@@ -25,8 +25,8 @@ type Instance struct {
 	// id is the name with what tells it from another process of the instance.
 	id          string
 	description sdk.Description
-	connection   *connection
-	client       *client.Client
+	connection  *connection
+	client      *client.Client
 
 	stopping atomic.Bool
 	stop     sync.Once

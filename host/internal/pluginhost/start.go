@@ -23,7 +23,7 @@ type Spec struct {
 	// while another one uses new ones. Empty: there is one process only.
 	Key      string
 	Settings map[string]any
-	Secrets      map[string][]byte
+	Secrets  map[string][]byte
 	// Timeout bounds each streaming call; zero: the client's defaults.
 	Timeout time.Duration
 }

@@ -21,7 +21,7 @@ func (e *Engine) orderDeps(client *ca, t *team, lineage string) order.Deps {
 	return order.Deps{
 		CA: client, Instances: instances(t.get), Fresh: instances(t.fresh),
 		Journal: journalling{e.Journal}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
-		Resources: e.held(),
+		Resources: claims{e.held(), t, lineage},
 		ResourceKeys: func(i order.Instance) []string {
 			return pluginhost.ResourceKeys(i.Description, i.Config.Settings)
 		},
@@ -30,3 +30,20 @@ func (e *Engine) orderDeps(client *ca, t *team, lineage string) order.Deps {
 
 var _ order.CA = (*ca)(nil)
 var _ order.Registrar = (*ca)(nil)
+
+// claims are what the orders of a lineage hold: in the name of the process, not
+// of the instance, which may have several with different settings.
+type claims struct {
+	*resources
+	team    *team
+	lineage string
+}
+
+// Hold implements order.Resources.
+func (c claims) Hold(ctx context.Context, instance string, keys []string) (func(), error) {
+	holder := instance
+	if m := c.team.byLineage[c.lineage][instance]; m != nil {
+		holder = m.key()
+	}
+	return c.resources.Hold(ctx, holder, keys)
+}
