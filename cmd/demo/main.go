@@ -33,8 +33,9 @@ func main() {
 	prefix := flag.String("prefix", "", "directory that certwright is installed to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := demo(ctx, *prefix); err != nil {
+	err := demo(ctx, *prefix)
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(1)
 	}

@@ -243,12 +243,12 @@ func (d *decoder) server(n *yaml.Node) string {
 }
 
 func (d *decoder) secret(n *yaml.Node, what string) model.SecretRef {
-	var any any
-	if err := resolve(n).Decode(&any); err != nil {
+	var value any
+	if err := resolve(n).Decode(&value); err != nil {
 		d.fail(n, "%s: %v", what, err)
 		return model.SecretRef{}
 	}
-	ref, err := secretRef(any)
+	ref, err := secretRef(value)
 	if err != nil {
 		d.fail(n, "%s %v", what, err)
 	}
