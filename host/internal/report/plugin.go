@@ -144,7 +144,7 @@ func (t *Terminal) Checked(files []string, instances, certificates int) {
 			Files        []string `json:"files"`
 			Instances    int      `json:"instances"`
 			Certificates int      `json:"certificates"`
-		}{"checked", files, instances, certificates})
+		}{"checked", append([]string{}, files...), instances, certificates})
 		return
 	}
 	where := strings.Join(files, ", ")

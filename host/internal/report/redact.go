@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -22,11 +23,24 @@ func (s *Secrets) Add(secret []byte) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Contains(s.known, text) {
-		s.known = append(s.known, text)
-		// The longest first: one secret may hold another.
-		slices.SortFunc(s.known, func(a, b string) int { return len(b) - len(a) })
+	for _, form := range []string{text, inJSON(text)} {
+		if !slices.Contains(s.known, form) {
+			s.known = append(s.known, form)
+		}
 	}
+	// The longest first: one secret may hold another.
+	slices.SortFunc(s.known, func(a, b string) int { return len(b) - len(a) })
+}
+
+// inJSON is how a text stands in our results: quotes and newlines are escaped.
+func inJSON(text string) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(text); err != nil {
+		return text
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.String()), `"`), `"`)
 }
 
 // Redact replaces every known secret.

@@ -50,15 +50,24 @@ func ExitCode(err error) int {
 
 // OutcomesError is what a run ends with when some or all of it failed. The
 // single errors have been shown already.
-type OutcomesError struct{ Failed, All int }
+type OutcomesError struct {
+	// Failed certificates of All.
+	Failed, All int
+	// Partial says that something went well, if only one target of one
+	// certificate.
+	Partial bool
+}
 
 func (e *OutcomesError) Error() string {
+	if e.All == 1 {
+		return "the certificate failed"
+	}
 	return fmt.Sprintf("%d of %d certificates failed", e.Failed, e.All)
 }
 
 // ExitCode is Partial if something went well.
 func (e *OutcomesError) ExitCode() int {
-	if e.Failed < e.All {
+	if e.Partial {
 		return Partial
 	}
 	return Failed
@@ -66,33 +75,31 @@ func (e *OutcomesError) ExitCode() int {
 
 // Outcomes shows what became of each lineage and gives the run's error.
 func (t *Terminal) Outcomes(outcomes []model.Outcome) error {
-	failed, all := 0, 0
+	failed, partial := 0, false
 	for _, o := range outcomes {
 		parts := o.Parts()
-		all += parts.All
-		failed += parts.Failed
+		partial = partial || parts.Failed < parts.All
 		if t.JSON {
 			t.json(outcomeJSON(o))
 		} else {
 			t.outcome(o)
 		}
 		if o.Err != nil {
+			failed++
 			t.Error(o.Name, o.Err)
 		}
 	}
 	if failed > 0 {
-		return &OutcomesError{Failed: failed, All: all}
+		return &OutcomesError{Failed: failed, All: len(outcomes), Partial: partial}
 	}
 	return nil
 }
 
 func (t *Terminal) outcome(o model.Outcome) {
 	switch {
-	case o.Version == nil:
-	case o.Action == model.None:
+	case o.Err == nil && o.Action == model.None:
 		t.Print(fmt.Sprintf("%s: %s\n", o.Name, o.Why))
-	case o.Action == model.Deploy:
-	default:
+	case o.Version != nil:
 		if o.Issued {
 			t.Print(fmt.Sprintf("%s: version %d, valid until %s\n  certificate %s\n  key         %s\n",
 				o.Name, o.Version.Number, day(o.Version.NotAfter), o.Paths.Fullchain, o.Paths.Privkey))

@@ -39,14 +39,12 @@ type Terminal struct {
 	// Redact masks secrets in everything that is written; nil: as it is.
 	Redact func(string) string
 
-	mu     sync.Mutex
-	asking sync.Mutex
-	lines  chan line
-}
-
-type line struct {
-	text string
-	err  error
+	mu sync.Mutex
+	// asking holds one value while a question is open; unlike a mutex it can
+	// be waited for until a context is done.
+	asking chan struct{}
+	// lines of In; closed at its end.
+	lines chan string
 }
 
 func (t *Terminal) clean(text string) string {
@@ -108,13 +106,20 @@ func (t *Terminal) Ask(ctx context.Context, text string) (string, error) {
 	if !t.Interactive || t.In == nil {
 		return "", sdk.ErrNotInteractive
 	}
-	t.asking.Lock()
-	defer t.asking.Unlock()
-	t.write(t.Err, text)
-	t.startReading()
+	asking, lines := t.startReading()
 	select {
-	case l := <-t.lines:
-		return l.text, l.err
+	case asking <- struct{}{}:
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	defer func() { <-asking }()
+	t.write(t.Err, text)
+	select {
+	case line, more := <-lines:
+		if !more {
+			return "", io.EOF
+		}
+		return line, nil
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
@@ -122,26 +127,28 @@ func (t *Terminal) Ask(ctx context.Context, text string) (string, error) {
 
 // startReading starts the one reader of In. A read from a terminal cannot be
 // given up, so the reader ends with the input or with the process.
-func (t *Terminal) startReading() {
+func (t *Terminal) startReading() (asking chan struct{}, lines <-chan string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.lines != nil {
-		return
+		return t.asking, t.lines
 	}
-	lines := make(chan line)
-	t.lines = lines
+	read := make(chan string)
+	t.asking, t.lines = make(chan struct{}, 1), read
 	in := bufio.NewReader(t.In)
 	go func() {
+		defer close(read)
 		for {
 			text, err := in.ReadString('\n')
 			if text != "" {
-				lines <- line{text: strings.TrimRight(text, "\r\n")}
+				read <- strings.TrimRight(text, "\r\n")
 			}
 			if err != nil {
-				for {
-					lines <- line{err: io.EOF}
-				}
+				return
 			}
 		}
 	}()
+	return t.asking, t.lines
 }
 
 // Confirm asks a question that is answered by yes or no.
