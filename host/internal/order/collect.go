@@ -2,6 +2,7 @@ package order
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/certwright/certwright/sdk"
@@ -16,6 +17,9 @@ type collector struct {
 
 func (c *collector) Result(r sdk.Result) {
 	b := c.batch
+	if !slices.ContainsFunc(b.proofs, func(p proof) bool { return p.asks(r.Subject) }) {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r.Err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sort"
 	"strings"
@@ -38,6 +39,11 @@ func (p proof) types() string {
 		out = append(out, c.Type)
 	}
 	return strings.Join(out, " and ")
+}
+
+// asks says whether a challenge is one of the proof's.
+func (p proof) asks(id string) bool {
+	return slices.ContainsFunc(p.challenges, func(c model.Challenge) bool { return c.ID == id })
 }
 
 // choose decides for each authorization which instance answers which
@@ -128,13 +134,36 @@ func (h *handler) material(a model.Authorization, offered model.ACMEChallenge) (
 		c.DNS = &sdk.DNSChallenge{Name: "_acme-challenge." + a.Identifier.Value}
 		c.DNS.Value, err = h.CA.DNS01Value(offered.Token)
 	case sdk.TLSALPN01:
-		c.ALPN = &sdk.ALPNChallenge{ServerName: a.Identifier.Value}
+		c.ALPN = &sdk.ALPNChallenge{ServerName: serverName(a.Identifier)}
 		c.ALPN.CertPEM, c.ALPN.KeyPEM, err = h.CA.TLSALPN01Certificate(offered.Token, a.Identifier)
 	}
 	if err != nil {
 		return c, fmt.Errorf("compute the %s challenge: %w", offered.Type, err)
 	}
 	return c, nil
+}
+
+// serverName is the SNI value that the CA will send. SNI cannot carry an
+// address, so it is asked for by its reverse name (RFC 8738 section 6).
+func serverName(id model.Identifier) string {
+	ip, err := netip.ParseAddr(id.Value)
+	if err != nil {
+		return id.Value
+	}
+	raw := ip.AsSlice()
+	slices.Reverse(raw)
+	var b strings.Builder
+	for _, octet := range raw {
+		if ip.Is4() {
+			fmt.Fprintf(&b, "%d.", octet)
+		} else {
+			fmt.Fprintf(&b, "%x.%x.", octet&0xf, octet>>4)
+		}
+	}
+	if ip.Is4() {
+		return b.String() + "in-addr.arpa"
+	}
+	return b.String() + "ip6.arpa"
 }
 
 // preferred is an instance with what it says of the identifiers.

@@ -1,0 +1,77 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
+)
+
+func refused(kind, detail string) error {
+	return &model.ACMEError{Type: "urn:ietf:params:acme:error:" + kind, Detail: detail}
+}
+
+func failed(name, instance, challenge string, err error) Failure {
+	return Failure{Identifier: model.Identifier{Type: "dns", Value: name}, Instance: instance, Type: challenge, Err: err}
+}
+
+func TestFailedError(t *testing.T) {
+	closed := refused("connection", "connection refused")
+	err := &FailedError{[]Failure{
+		failed("z.test", "web", sdk.HTTP01, refused("unauthorized", "404")),
+		failed("m.test", "web", sdk.HTTP01, fmt.Errorf("wait for the validation: %w", closed)),
+		failed("b.test", "dns-a", sdk.DNS01, refused("unauthorized", "wrong TXT")),
+		failed("a.test", "", "", errors.New("no authenticator is named for it")),
+		failed("c.test", "dns-a", sdk.DNS01, sdk.Problemf(sdk.Credentials, "set the record: %s", "the token\nis wrong")),
+	}}
+	want := `5 names could not be proven
+  connection:
+    m.test (http-01 by web): connection refused
+  credentials:
+    c.test (dns-01 by dns-a): set the record: the token
+      is wrong
+  not tried:
+    a.test: no authenticator is named for it
+  unauthorized:
+    b.test (dns-01 by dns-a): wrong TXT
+    z.test (http-01 by web): 404`
+	if got := err.Error(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	if !errors.Is(err, closed) {
+		t.Error("a cause is lost")
+	}
+	if got := (&FailedError{err.Failures[:1]}).Error(); !strings.HasPrefix(got, "1 name could not be proven\n") {
+		t.Error(got)
+	}
+}
+
+func TestFailedHint(t *testing.T) {
+	no := refused("unauthorized", "x")
+	for want, failures := range map[string][]Failure{
+		"": {failed("a.test", "", "", errors.New("x"))},
+		"make sure that http://a.test/ leads from the internet to port 80 of what the instance web serves": {
+			failed("z.test", "", "", errors.New("x")), failed("a.test", "web", sdk.HTTP01, no), failed("b.test", "d", sdk.DNS01, no),
+		},
+		"make sure that port 443 of a.test leads from the internet to what the instance web serves, with no TLS proxy between": {failed("a.test", "web", sdk.TLSALPN01, no)},
+		"look whether the TXT record _acme-challenge.a.test is what the instance d writes, at every name server of the zone":   {failed("a.test", "d", sdk.DNS01, no)},
+		"make a new token": {failed("a.test", "web", sdk.HTTP01, no), failed("b.test", "d", sdk.DNS01, sdk.Hint(errors.New("x"), "make a new token"))},
+	} {
+		if got := (&FailedError{failures}).Hint(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestFailureOf(t *testing.T) {
+	why := &model.ACMEError{Detail: "404"}
+	if err := failureOf(model.Authorization{Status: "invalid", Challenges: []model.ACMEChallenge{{}, {Error: why}}}); !errors.Is(err, why) {
+		t.Error(err)
+	}
+	if err := failureOf(model.Authorization{Status: "expired"}); err == nil || err.Error() != "the authorization is expired, and the CA does not say why" {
+		t.Error(err)
+	}
+}
