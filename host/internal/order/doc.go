@@ -14,6 +14,7 @@ import (
 // CA is the certificate authority, with the account that orders are made for.
 type CA interface {
 	NewOrder(ctx context.Context, ids []model.Identifier) (model.Order, error)
+	Order(ctx context.Context, url string) (model.Order, error)
 	Authorization(ctx context.Context, url string) (model.Authorization, error)
 	// PollAuthorization waits until it is no longer pending.
 	PollAuthorization(ctx context.Context, url string) (model.Authorization, error)
@@ -103,6 +104,9 @@ type Deps struct {
 	// ResourceKeys names the exclusive resources of an instance.
 	ResourceKeys func(Instance) []string
 	Resources    Resources
+	// Resume is the URL of an order that an earlier run began; it is continued
+	// if it is still good for the same names. Empty: there is none.
+	Resume string
 }
 
 // Result is a certificate that is issued but not stored. Its key is kept by

@@ -119,7 +119,7 @@ func (h *handler) try(a model.Authorization, name string, in preferred) (proof, 
 // material computes what the plugin needs (RFC 8555 section 8, RFC 8737).
 func (h *handler) material(a model.Authorization, offered model.ACMEChallenge) (model.Challenge, error) {
 	c := model.Challenge{
-		ID: orderID(offered.URL), Type: offered.Type, Identifier: a.Identifier,
+		ID: ID(offered.URL), Type: offered.Type, Identifier: a.Identifier,
 		Token: offered.Token, RawJSON: offered.RawJSON,
 	}
 	var err error

@@ -13,9 +13,9 @@ import (
 	"github.com/certwright/certwright/host/internal/model"
 )
 
-// orderID is a short name of an order for files: its URL may be long and hold
+// ID is a short name of an order for files: its URL may be long and hold
 // anything.
-func orderID(url string) string {
+func ID(url string) string {
 	sum := sha256.Sum256([]byte(url))
 	return hex.EncodeToString(sum[:8])
 }

@@ -30,6 +30,7 @@ func Obtain(ctx context.Context, d Deps, r model.Request) (Result, error) {
 	tried := map[model.Identifier][]string{}
 	for {
 		result, err := attempt(ctx, d, r, tried)
+		d.Resume = ""
 		var failed *FailedError
 		if err == nil || ctx.Err() != nil || !errors.As(err, &failed) || !nextCandidates(r, failed, tried) {
 			return result, err
@@ -70,17 +71,17 @@ func failedNames(e *FailedError) []string {
 
 // attempt is one order from beginning to end.
 func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Identifier][]string) (result Result, err error) {
-	o, err := d.CA.NewOrder(ctx, r.Identifiers)
+	o, err := begin(ctx, d, r)
 	if err != nil {
-		return result, fmt.Errorf("order a certificate for %s: %w", strings.Join(r.Names(), ", "), err)
+		return result, err
 	}
-	id := orderID(o.URL)
+	id := ID(o.URL)
 	done, err := d.Journal.Ordering(r, id, o.URL)
 	if err != nil {
 		return result, fmt.Errorf("journal the order: %w", err)
 	}
 	defer func() {
-		if err != nil {
+		if err != nil && !unfinished(err) {
 			err = errors.Join(err, d.Keys.DropOrder(r.Name, id), done())
 		}
 	}()
@@ -99,47 +100,30 @@ func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Ident
 	if err := errors.Join(proven, made); err != nil {
 		return result, err
 	}
-	chain, err := finalize(ctx, d.CA, r, o, key)
-	if err != nil {
-		return result, err
-	}
-	issued, err := split(chain, key)
+	issued, err := finalize(ctx, d.CA, r, o, key)
 	if err != nil {
 		return result, err
 	}
 	return Result{OrderID: id, Issued: issued, Done: done}, nil
 }
 
-func finalize(ctx context.Context, ca CA, r model.Request, o model.Order, key crypto.Signer) ([]byte, error) {
-	o, err := ca.PollOrder(ctx, o.URL, model.StatusReady, model.StatusValid)
+// begin makes an order, or takes up the one that an earlier run began.
+func begin(ctx context.Context, d Deps, r model.Request) (model.Order, error) {
+	if d.Resume != "" {
+		o, err := d.CA.Order(ctx, d.Resume)
+		if err == nil && o.Status != model.StatusInvalid && model.SameNames(o.Identifiers, r.Identifiers) {
+			d.Story.Tell(r.Name, "going on with the order of an interrupted run")
+			return o, nil
+		}
+		if err := d.Keys.DropOrder(r.Name, ID(d.Resume)); err != nil {
+			return o, fmt.Errorf("forget the order of an interrupted run: %w", err)
+		}
+	}
+	o, err := d.CA.NewOrder(ctx, r.Identifiers)
 	if err != nil {
-		return nil, fmt.Errorf("wait for the order to become ready: %w", err)
+		return o, fmt.Errorf("order a certificate for %s: %w", strings.Join(r.Names(), ", "), err)
 	}
-	if o.Status == model.StatusReady {
-		request, err := csr(key, r.Identifiers)
-		if err != nil {
-			return nil, err
-		}
-		if o, err = ca.Finalize(ctx, o, request); err != nil {
-			return nil, fmt.Errorf("finalize the order: %w", err)
-		}
-	}
-	if o.Status != model.StatusValid && o.Status != model.StatusInvalid {
-		if o, err = ca.PollOrder(ctx, o.URL, model.StatusValid); err != nil {
-			return nil, fmt.Errorf("wait for the certificate: %w", err)
-		}
-	}
-	if o.Status != model.StatusValid {
-		if o.Error != nil {
-			return nil, fmt.Errorf("the CA refused the order: %w", o.Error)
-		}
-		return nil, fmt.Errorf("the CA made the order %s and does not say why", o.Status)
-	}
-	chain, err := ca.Certificate(ctx, o.Certificate)
-	if err != nil {
-		return nil, fmt.Errorf("download the certificate: %w", err)
-	}
-	return chain, nil
+	return o, nil
 }
 
 // prove brings every authorization of the order to valid.

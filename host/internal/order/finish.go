@@ -1,0 +1,127 @@
+package order
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/certwright/certwright/host/internal/model"
+)
+
+// ErrPending says that an order still has names to prove.
+var ErrPending = errors.New("the order still has names to prove")
+
+// ErrDead says that nothing will ever come of an order.
+var ErrDead = errors.New("the order is dead")
+
+// UnfinishedError is a failure after the CA was asked to issue: the certificate
+// may exist, so the order's key and its journal entry are kept, and the next
+// run finishes it.
+type UnfinishedError struct{ Err error }
+
+func (e *UnfinishedError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the failure.
+func (e *UnfinishedError) Unwrap() error { return e.Err }
+
+// Hint says that nothing is lost.
+func (e *UnfinishedError) Hint() string {
+	return "run the same command again: the certificate may have been issued, and its key is kept"
+}
+
+func unfinished(err error) bool {
+	var u *UnfinishedError
+	return errors.As(err, &u)
+}
+
+// Finish brings an order of an earlier run to its end, if nothing is left to be
+// proven. The error is ErrPending if something is, ErrDead if the order can be
+// forgotten.
+func Finish(ctx context.Context, ca CA, r model.Request, url string, key crypto.Signer) (model.Issued, error) {
+	o, err := ca.Order(ctx, url)
+	if gone(err) {
+		return model.Issued{}, ErrDead
+	}
+	if err != nil {
+		return model.Issued{}, fmt.Errorf("ask for the order of an interrupted run: %w", err)
+	}
+	switch o.Status {
+	case model.StatusPending:
+		return model.Issued{}, ErrPending
+	case model.StatusReady, model.StatusProcessing, model.StatusValid:
+	default:
+		return model.Issued{}, ErrDead
+	}
+	issued, err := finalize(ctx, ca, r, o, key)
+	if err != nil && !unfinished(err) {
+		return issued, errors.Join(ErrDead, err)
+	}
+	return issued, err
+}
+
+// gone says that the CA knows no such order (any more).
+func gone(err error) bool {
+	var ca *model.ACMEError
+	return errors.As(err, &ca) && (ca.Status == http.StatusNotFound || ca.Status == http.StatusForbidden || ca.Short() == "malformed")
+}
+
+// finalize has the CA issue and fetches what it issued. A failure that leaves
+// it open whether the CA has issued is an UnfinishedError.
+func finalize(ctx context.Context, ca CA, r model.Request, o model.Order, key crypto.Signer) (issued model.Issued, err error) {
+	if o.Status == model.StatusPending || o.Status == model.StatusReady {
+		if o, err = ask(ctx, ca, r, o, key); err != nil {
+			return issued, err
+		}
+	}
+	if o.Status != model.StatusValid && o.Status != model.StatusInvalid {
+		if o, err = ca.PollOrder(ctx, o.URL, model.StatusValid); err != nil {
+			return issued, open(fmt.Errorf("wait for the certificate: %w", err))
+		}
+	}
+	if o.Status != model.StatusValid {
+		if o.Error != nil {
+			return issued, fmt.Errorf("the CA refused the order: %w", o.Error)
+		}
+		return issued, fmt.Errorf("the CA made the order %s and does not say why", o.Status)
+	}
+	chain, err := ca.Certificate(ctx, o.Certificate)
+	if err != nil {
+		return issued, open(fmt.Errorf("download the certificate: %w", err))
+	}
+	return split(chain, key)
+}
+
+// ask sends the certificate request. Every name is proven, so the order is
+// ready, or will be in a moment: it is not looked at before the CA says so.
+func ask(ctx context.Context, ca CA, r model.Request, o model.Order, key crypto.Signer) (model.Order, error) {
+	request, err := csr(key, r.Identifiers)
+	if err != nil {
+		return o, err
+	}
+	answer, err := ca.Finalize(ctx, o, request)
+	var refused *model.ACMEError
+	if errors.As(err, &refused) && refused.Short() == "orderNotReady" {
+		if o, err = ca.PollOrder(ctx, o.URL, model.StatusReady, model.StatusProcessing, model.StatusValid); err != nil {
+			return o, fmt.Errorf("wait for the order to become ready: %w", err)
+		}
+		if o.Status != model.StatusReady {
+			return o, nil
+		}
+		answer, err = ca.Finalize(ctx, o, request)
+	}
+	if err != nil {
+		return o, open(fmt.Errorf("finalize the order: %w", err))
+	}
+	return answer, nil
+}
+
+// open makes an UnfinishedError of a failure, unless the CA has refused.
+func open(err error) error {
+	var ca *model.ACMEError
+	if errors.As(err, &ca) && ca.Status >= 400 && ca.Status < 500 && ca.Status != http.StatusTooManyRequests {
+		return err
+	}
+	return &UnfinishedError{err}
+}
