@@ -54,7 +54,7 @@ type Journal interface {
 	// and of what was cleaned up.
 	Performing(lineage, operation string, i model.Instance, challenges []model.Challenge) (Entry, error)
 	// Ordering is called when an order exists; done ends the entry.
-	Ordering(r model.Request, orderID, orderURL string) (done func() error, err error)
+	Ordering(r model.Request, o model.Order) (done func() error, err error)
 }
 
 // Entry is one Perform in the journal.

@@ -76,7 +76,7 @@ func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Ident
 		return result, err
 	}
 	id := ID(o.URL)
-	done, err := d.Journal.Ordering(r, id, o.URL)
+	done, err := d.Journal.Ordering(r, o)
 	if err != nil {
 		return result, fmt.Errorf("journal the order: %w", err)
 	}
