@@ -275,15 +275,20 @@ func TestTimeLimit(t *testing.T) {
 	}
 }
 
-// A question outside of its call, or when the host has gone, does not wait.
+// A question that is asked with a context of the author's own ends when the host
+// goes away, and is not even asked once its call has ended.
 func TestAskEndsWithTheCall(t *testing.T) {
-	late := make(chan error, 1)
-	host := configured(t, performs(func(_ context.Context, _ []sdk.Challenge, r sdk.Reporter) error {
+	over, late := make(chan struct{}), make(chan error, 2)
+	host := configured(t, performs(func(ctx context.Context, _ []sdk.Challenge, r sdk.Reporter) error {
 		go func() {
 			_, err := r.Ask(context.Background(), "anybody there?")
 			late <- err
+			<-over
+			_, err = r.Ask(context.Background(), "and now?")
+			late <- err
 		}()
-		return nil
+		<-ctx.Done()
+		return ctx.Err()
 	}))
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &heard{ask: func(ctx context.Context, _ string) (string, error) {
@@ -292,8 +297,19 @@ func TestAskEndsWithTheCall(t *testing.T) {
 		return "", ctx.Err()
 	}}
 	_ = host.Authenticator().Perform(ctx, oneChallenge, h)
-	if err := <-late; err == nil {
-		t.Error("a question after the end of its call was answered")
+	if abandoned, err := host.Drain(t.Context(), time.Minute); err != nil || len(abandoned) > 0 {
+		t.Errorf("Drain: %v, %v", abandoned, err)
+	}
+	close(over)
+	for _, what := range []string{"open when its host went", "asked after its call"} {
+		select {
+		case err := <-late:
+			if err == nil {
+				t.Errorf("a question %s was answered", what)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("a question %s waits for ever", what)
+		}
 	}
 }
 
@@ -360,7 +376,7 @@ func TestCleanupWaitsForACancelledPerform(t *testing.T) {
 	}
 	cleanup := make(chan error, 1)
 	go func() { cleanup <- host.Authenticator().Cleanup(t.Context(), oneChallenge, &heard{}) }()
-	for running := 0; running < 2; { // until Cleanup has arrived
+	for running := 0; running < 2 && !cleaned.Load(); { // until Cleanup has arrived
 		var err error
 		if _, running, err = host.Health(t.Context(), false); err != nil {
 			t.Fatal(err)

@@ -2,7 +2,6 @@ package sdk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -70,9 +69,6 @@ func (r *reporter) Result(result Result) {
 }
 
 func (r *reporter) Ask(ctx context.Context, text string) (string, error) {
-	if r.over() {
-		return "", errOver
-	}
 	id, answers := r.asks.begin()
 	defer r.asks.bring(id, answer{})
 	if err := r.send(&pb.Event{Kind: &pb.Event_Ask{Ask: &pb.Ask{Id: id, Text: text}}}); err != nil {
@@ -83,17 +79,9 @@ func (r *reporter) Ask(ctx context.Context, text string) (string, error) {
 		return a.line, a.err
 	case <-ctx.Done():
 		return "", ctx.Err()
-	case <-r.events.Context().Done(): // nobody will answer any more
+	case <-r.events.Context().Done(): // the call has ended: nobody will answer
 		return "", r.events.Context().Err()
 	}
-}
-
-var errOver = errors.New("ask a question: the call has ended")
-
-func (r *reporter) over() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.closed
 }
 
 // missing reports the subjects that the author did not.
