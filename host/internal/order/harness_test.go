@@ -244,8 +244,8 @@ func (j journalling) Performing(lineage, operation string, i model.Instance, cha
 	return entry{j.Journal, id}, err
 }
 
-func (j journalling) Ordering(r model.Request, orderID, orderURL string) (func() error, error) {
-	id, err := j.Order(journal.Order{Lineage: r.Name, OrderURL: orderURL, OrderID: orderID})
+func (j journalling) Ordering(r model.Request, o model.Order) (func() error, error) {
+	id, err := j.Order(journal.Order{Lineage: r.Name, OrderURL: o.URL, OrderID: order.ID(o.URL)})
 	return func() error { return j.OrderDone(id) }, err
 }
 
