@@ -15,6 +15,8 @@ import (
 
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
+
+	"github.com/certwright/certwright/sdk"
 )
 
 // raw is the built plugin of testdata/rawplugin.
@@ -137,57 +139,60 @@ func TestGoodPluginPasses(t *testing.T) {
 	}
 }
 
+// faults are the modes of the raw plugin and the checks that each must fail.
+var faults = map[string][]string{
+	"garbage":         {"describe/json"},
+	"noise":           {"describe/json"},
+	"wrong-name":      {"describe/name"},
+	"incomplete":      {"describe/complete"},
+	"differs":         {"describe/rpc"},
+	"prints-first":    {"describe/rpc", "configure/accept"},
+	"refuses":         {"configure/accept"},
+	"no-missing":      {"configure/missing"},
+	"no-unknown":      {"configure/unknown"},
+	"no-types":        {"configure/wrong-type"},
+	"no-secret":       {"configure/secret"},
+	"no-subject":      {"configure/missing", "configure/unknown", "configure/wrong-type", "configure/secret"},
+	"strict":          {"wire/unknown-fields"},
+	"talks":           {"wire/stdout"},
+	"silent":          {"http-01/perform"},
+	"stranger":        {"http-01/perform"},
+	"fails":           {"http-01/perform", "dns-01/perform", "tls-alpn-01/perform"},
+	"liar":            {"http-01/seen", "tls-alpn-01/seen"},
+	"keeps":           {"http-01/cleanup", "tls-alpn-01/cleanup"},
+	"memory":          {"http-01/cleanup-new-process"},
+	"fussy":           {"http-01/cleanup-nothing", "http-01/cleanup-twice"},
+	"fussy-twice":     {"http-01/cleanup-twice"},
+	"duplicates":      {"dns-01/same-operation"},
+	"deaf":            {"http-01/cancel"},
+	"sweeps":          {"http-01/concurrent"},
+	"dies-of-unknown": {"authenticator/unknown-type"},
+	"takes-unknown":   {"authenticator/unknown-type"},
+	"reverses":        {"authenticator/prefer"},
+	"answers-one":     {"authenticator/prefer"},
+	"hangs-up":        {"hook/events"},
+	"fussy-hook":      {"hook/unknown-event"},
+	"hasty":           {"installer/deploy-stages"},
+	"broken-restart":  {"installer/round-trip"},
+	"idle":            {"installer/seen"},
+	"appends":         {"installer/deploy-twice"},
+	"grows":           {"installer/seen", "installer/deploy-twice"},
+	"wet":             {"installer/dry-run"},
+	"no-diff":         {"installer/dry-run"},
+	"no-result":       {"installer/dry-run"},
+	"no-rollback":     {"installer/rollback", "installer/crash"},
+	"counts":          {"installer/rollback"},
+	"forgets":         {"installer/crash"},
+	"nameless":        {"installer/names"},
+	"busy":            {"life/health"},
+	"never-drained":   {"life/drain"},
+	"mortal":          {"life/sigterm"},
+	"orphan":          {"life/host-gone"},
+}
+
 // Each way to break the contract fails the check that is there for it.
 func TestBadPluginsFail(t *testing.T) {
-	for fault, names := range map[string][]string{
-		"garbage":         {"describe/json"},
-		"noise":           {"describe/json"},
-		"wrong-name":      {"describe/name"},
-		"incomplete":      {"describe/complete"},
-		"differs":         {"describe/rpc"},
-		"prints-first":    {"describe/rpc", "configure/accept"},
-		"refuses":         {"configure/accept"},
-		"no-missing":      {"configure/missing"},
-		"no-unknown":      {"configure/unknown"},
-		"no-types":        {"configure/wrong-type"},
-		"no-secret":       {"configure/secret"},
-		"no-subject":      {"configure/missing", "configure/unknown", "configure/wrong-type", "configure/secret"},
-		"strict":          {"wire/unknown-fields"},
-		"talks":           {"wire/stdout"},
-		"silent":          {"http-01/perform"},
-		"stranger":        {"http-01/perform"},
-		"fails":           {"http-01/perform", "dns-01/perform", "tls-alpn-01/perform"},
-		"liar":            {"http-01/seen", "tls-alpn-01/seen"},
-		"keeps":           {"http-01/cleanup", "tls-alpn-01/cleanup"},
-		"memory":          {"http-01/cleanup-new-process"},
-		"fussy":           {"http-01/cleanup-nothing", "http-01/cleanup-twice"},
-		"fussy-twice":     {"http-01/cleanup-twice"},
-		"duplicates":      {"dns-01/same-operation"},
-		"deaf":            {"http-01/cancel"},
-		"sweeps":          {"http-01/concurrent"},
-		"dies-of-unknown": {"authenticator/unknown-type"},
-		"takes-unknown":   {"authenticator/unknown-type"},
-		"reverses":        {"authenticator/prefer"},
-		"answers-one":     {"authenticator/prefer"},
-		"hangs-up":        {"hook/events"},
-		"fussy-hook":      {"hook/unknown-event"},
-		"hasty":           {"installer/deploy-stages"},
-		"broken-restart":  {"installer/round-trip"},
-		"idle":            {"installer/seen"},
-		"appends":         {"installer/deploy-twice"},
-		"grows":           {"installer/seen", "installer/deploy-twice"},
-		"wet":             {"installer/dry-run"},
-		"no-diff":         {"installer/dry-run"},
-		"no-result":       {"installer/dry-run"},
-		"no-rollback":     {"installer/rollback", "installer/crash"},
-		"counts":          {"installer/rollback"},
-		"forgets":         {"installer/crash"},
-		"nameless":        {"installer/names"},
-		"busy":            {"life/health"},
-		"never-drained":   {"life/drain"},
-		"mortal":          {"life/sigterm"},
-		"orphan":          {"life/host-gone"},
-	} {
+	for fault, names := range faults {
 		t.Run(fault, func(t *testing.T) {
 			for _, name := range names {
 				step := only(t, mode(t, fault), name)
@@ -224,7 +229,23 @@ func only(t *testing.T, s Suite, name string) Step {
 	return Step{}
 }
 
-// Every check has a fault that fails it, so that none can be empty.
+// Every check has a fault that fails it, so that none can be empty. The checks of
+// the three challenge types are the same code.
+func TestEveryCheckHasAFault(t *testing.T) {
+	has := map[string]bool{}
+	kind := strings.NewReplacer(sdk.DNS01, "TYPE", sdk.TLSALPN01, "TYPE", sdk.HTTP01, "TYPE").Replace
+	for _, names := range faults {
+		for _, name := range names {
+			has[kind(name)] = true
+		}
+	}
+	for _, c := range append([]check{describeJSON}, (&bench{}).checks()...) {
+		if !has[kind(c.name)] {
+			t.Errorf("no fault fails %s", c.name)
+		}
+	}
+}
+
 func TestNamesAreStable(t *testing.T) {
 	b := &bench{}
 	var got []string
