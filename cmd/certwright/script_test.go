@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -80,6 +81,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"gone":        checkGone,
 		"noleftovers": noLeftovers,
 		"expand":      expandFile,
+		"stall":       stall,
 	}
 }
 
@@ -216,11 +218,14 @@ func checkGone(ts *testscript.TestScript, _ bool, _ []string) {
 	eventually(ts, "a process is left", func() bool { return len(processes(ts)) == 0 })
 }
 
-// noLeftovers is `noleftovers`: no process, no listener at $HTTP_PORT, and
-// nothing unfinished in $STATE.
+// noLeftovers is `noleftovers`: no process, no listener of ours at
+// $HTTP_PORT, and nothing unfinished in $STATE.
 func noLeftovers(ts *testscript.TestScript, _ bool, _ []string) {
 	checkGone(ts, false, nil)
-	if port := ts.Getenv("HTTP_PORT"); port != "" {
+	stalls.Lock()
+	ours := stalls.stop[ts.Getenv("WORK")] != nil
+	stalls.Unlock()
+	if port := ts.Getenv("HTTP_PORT"); port != "" && !ours {
 		if conn, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
 			_ = conn.Close()
 			ts.Fatalf("something still listens on %s", port)
@@ -242,3 +247,48 @@ func expandFile(ts *testscript.TestScript, _ bool, files []string) {
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
 	}
 }
+
+// stall is `stall` and `stall off`: something at $HTTP_PORT that lets the CA
+// connect and says nothing, so that a validation takes as long as a story
+// needs.
+func stall(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 1 && args[0] == "off" {
+		stalls.Lock()
+		stop := stalls.stop[ts.Getenv("WORK")]
+		delete(stalls.stop, ts.Getenv("WORK"))
+		stalls.Unlock()
+		stop()
+		return
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+ts.Getenv("HTTP_PORT"))
+	ts.Check(err)
+	var held []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			held = append(held, conn)
+		}
+	}()
+	stop := sync.OnceFunc(func() {
+		_ = l.Close()
+		<-done
+		for _, conn := range held {
+			_ = conn.Close()
+		}
+	})
+	ts.Defer(stop)
+	stalls.Lock()
+	defer stalls.Unlock()
+	stalls.stop[ts.Getenv("WORK")] = stop
+}
+
+// stalls are the open ones, by story.
+var stalls = struct {
+	sync.Mutex
+	stop map[string]func()
+}{stop: map[string]func(){}}

@@ -49,6 +49,11 @@ type Order struct {
 	OrderURL string `json:"order_url,omitempty"`
 	// OrderID names the directory of its key in the store.
 	OrderID string `json:"order_id"`
+	// Expires is when the CA forgets the order; zero: it did not say.
+	Expires time.Time `json:"expires,omitzero"`
+	// Request and Instances are what a run needs that finishes the order.
+	Request   model.Request             `json:"request"`
+	Instances map[string]model.Instance `json:"instances,omitempty"`
 }
 
 // Entry is one thing that a run began and did not end. Exactly one of Perform,

@@ -3,12 +3,14 @@ package run
 import (
 	"context"
 
+	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
 	"github.com/certwright/certwright/host/internal/pluginhost"
 )
 
 // orderDeps gives an order the instances of its lineage.
-func (e *Engine) orderDeps(client *ca, t *team, lineage string) order.Deps {
+func (e *Engine) orderDeps(client *ca, t *team, r model.Request, l model.Lineage) order.Deps {
+	lineage := r.Name
 	instances := func(get func(context.Context, string, string) (running, error)) order.Instances {
 		return func(ctx context.Context, name string) (order.Instance, error) {
 			r, err := get(ctx, lineage, name)
@@ -20,8 +22,9 @@ func (e *Engine) orderDeps(client *ca, t *team, lineage string) order.Deps {
 	}
 	return order.Deps{
 		CA: client, Instances: instances(t.get), Fresh: instances(t.fresh),
-		Journal: journalling{e.Journal}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
+		Journal: journalling{e.Journal, t.configs(r, l)}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
 		Resources: claims{e.held(), t, lineage},
+		Resume:    e.resumable(lineage),
 		ResourceKeys: func(i order.Instance) []string {
 			return pluginhost.ResourceKeys(i.Description, i.Config.Settings)
 		},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,10 @@ type Engine struct {
 	Now     func() time.Time
 
 	resources resources
+	// resume are orders of interrupted runs, by lineage, that this one can go
+	// on with.
+	resumeLock sync.Mutex
+	resume     map[string]journal.Order
 }
 
 // Want is what one run is to do.
@@ -76,7 +81,7 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 			return nil
 		})
 	}
-	return outcomes, group.Wait()
+	return outcomes, errors.Join(group.Wait(), e.forget(ctx))
 }
 
 // Plan says what Run would do.
@@ -156,7 +161,7 @@ func (e *Engine) obtain(ctx context.Context, r model.Request, l model.Lineage, t
 		return e.failed(l, err)
 	}
 	defer release()
-	result, err := order.Obtain(ctx, e.orderDeps(client, t, r.Name), r)
+	result, err := order.Obtain(ctx, e.orderDeps(client, t, r, l), r)
 	if err != nil {
 		return e.failed(l, err)
 	}
@@ -225,6 +230,6 @@ func (e *Engine) deployTo(ctx context.Context, t *team, name string, cert deploy
 	}
 	defer unlock()
 	return deploy.Run(ctx, deploy.Deps{
-		Pointers: e.Store, Journal: journalling{e.Journal}, Story: e.Terminal, RunID: e.RunID, Now: e.Now,
+		Pointers: e.Store, Journal: journalling{Journal: e.Journal}, Story: e.Terminal, RunID: e.RunID, Now: e.Now,
 	}, deploy.Target{Config: instance.config, Description: instance.Description(), Installer: instance.Installer()}, cert, before)
 }
