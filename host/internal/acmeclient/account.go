@@ -52,6 +52,10 @@ func (c *Client) Register(ctx context.Context, r Registration) (url string, crea
 		if err == nil {
 			break
 		}
+		var unsent *noNonce
+		if errors.As(err, &unsent) {
+			return "", false, fmt.Errorf("%s: %w", attempt, err)
+		}
 		err = c.fromXCrypto(d.NewAccount, err)
 		// An account is its key's: asking twice makes no second one. x/crypto
 		// repeats what was refused, but not what got no answer.
@@ -69,6 +73,12 @@ func (c *Client) Register(ctx context.Context, r Registration) (url string, crea
 }
 
 func (c *Client) register(ctx context.Context, r Registration) (url string, created bool, err error) {
+	// x/crypto asks for a nonce once only; we do so until there is one.
+	n, err := c.nonce(ctx)
+	if err != nil {
+		return "", false, &noNonce{err}
+	}
+	c.transport.nonces.put(n.value)
 	client := c.xcrypto(r.Key)
 	if r.OnlyExisting {
 		found, err := client.GetReg(ctx, "")

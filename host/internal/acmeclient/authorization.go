@@ -36,10 +36,11 @@ func (c *Client) authorization(ctx context.Context, url string) (model.Authoriza
 }
 
 // PollAuthorization reads an authorization until it is no longer pending: valid,
-// invalid, deactivated, expired or revoked. The caller MUST look which it is.
+// invalid, deactivated, expired or revoked. The caller MUST look which it is. It
+// is meant to follow Accept.
 func (c *Client) PollAuthorization(ctx context.Context, url string) (model.Authorization, error) {
 	var last model.Authorization
-	err := c.poll(ctx, func() (bool, http.Header, error) {
+	err := c.poll(ctx, pollFirst, func() (bool, http.Header, error) {
 		z, header, err := c.authorization(ctx, url)
 		if err != nil {
 			return false, header, err

@@ -57,11 +57,14 @@ type Client struct {
 
 	mu      sync.Mutex
 	account *account
+	// dues are how long to wait before a finalized order is looked at, by URL.
+	dues map[string]time.Duration
 }
 
 // account is who signs.
 type account struct {
 	key crypto.Signer
+	// url is empty where the CA is to know the signer by the key alone.
 	url string
 	// acme does what x/crypto does well with the same key and connection.
 	acme *acme.Client
@@ -86,6 +89,7 @@ func New(o Options) (*Client, error) {
 		now:           o.Now,
 		pause:         o.Pause,
 		directoryLock: make(chan struct{}, 1),
+		dues:          map[string]time.Duration{},
 	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
@@ -116,12 +120,17 @@ func (c *Client) Close() { c.transport.base.CloseIdleConnections() }
 
 // SetAccount makes the client sign with an account's key, as the account at url.
 func (c *Client) SetAccount(key crypto.Signer, url string) {
-	a := &account{key: key, url: url, acme: c.xcrypto(key)}
-	// Without this x/crypto looks the account up, and hides what goes wrong.
-	a.acme.KID = acme.KeyID(url)
+	a := c.accountOf(key, url)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.account = a
+}
+
+func (c *Client) accountOf(key crypto.Signer, url string) *account {
+	a := &account{key: key, url: url, acme: c.xcrypto(key)}
+	// Without this x/crypto looks the account up, and hides what goes wrong.
+	a.acme.KID = acme.KeyID(url)
+	return a
 }
 
 // xcrypto is a client of x/crypto over our connection, nonces and directory.
@@ -139,6 +148,22 @@ func (c *Client) signer() (*account, error) {
 		return nil, fmt.Errorf("no account is set for %s", c.server)
 	}
 	return c.account, nil
+}
+
+// setDue notes what the CA said of an order when it was finalized; due gives it,
+// once.
+func (c *Client) setDue(url string, wait time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dues[url] = wait
+}
+
+func (c *Client) due(url string) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wait := c.dues[url]
+	delete(c.dues, url)
+	return wait
 }
 
 // pause waits for d, or until the context is done.

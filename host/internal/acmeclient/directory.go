@@ -18,6 +18,8 @@ type directory struct {
 	NewNonce    string `json:"newNonce"`
 	NewAccount  string `json:"newAccount"`
 	NewOrder    string `json:"newOrder"`
+	RevokeCert  string `json:"revokeCert"`
+	KeyChange   string `json:"keyChange"`
 	RenewalInfo string `json:"renewalInfo"`
 	Meta        struct {
 		Terms       string            `json:"termsOfService"`
@@ -74,8 +76,16 @@ func (c *Client) reachDirectory(ctx context.Context) (*directory, error) {
 		if last == nil || within.Err() == nil {
 			last = err
 		}
+		wait := doubled(250*time.Millisecond, 4*time.Second, try)
+		if refused := refusal(err); refused != nil {
+			if refused.RetryAfter > c.reach {
+				// It says itself that it will not be there in time.
+				return nil, err
+			}
+			wait = max(wait, refused.RetryAfter)
+		}
 		c.log("reading the directory again: %v", err)
-		if err := c.pause(within, doubled(250*time.Millisecond, 4*time.Second, try)); err != nil {
+		if err := c.pause(within, wait); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}

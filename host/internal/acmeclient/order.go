@@ -49,8 +49,10 @@ func (c *Client) newOrder(ctx context.Context, ids []model.Identifier) (model.Or
 	if err != nil {
 		return model.Order{}, err
 	}
-	// A second order by mistake is harmless: it is never finalized.
-	a, err := c.post(ctx, d.NewOrder, payload, afterRefusal)
+	// A second order by mistake is harmless: it is never finalized, and many CAs
+	// give the first one again. A limit on new orders is the caller's to wait
+	// for: it may be days.
+	a, err := c.post(ctx, d.NewOrder, payload, afterRefusal|afterLoss)
 	if err != nil {
 		return model.Order{}, err
 	}
@@ -87,7 +89,7 @@ func (c *Client) PollOrder(ctx context.Context, url string, until ...string) (mo
 		until = []string{model.StatusValid}
 	}
 	var last model.Order
-	err := c.poll(ctx, func() (bool, http.Header, error) {
+	err := c.poll(ctx, c.due(url), func() (bool, http.Header, error) {
 		o, header, err := c.order(ctx, url)
 		if err != nil {
 			return false, header, err
@@ -115,8 +117,9 @@ func (c *Client) Finalize(ctx context.Context, o model.Order, csrDER []byte) (mo
 		return model.Order{}, err
 	}
 	for try := 1; ; try++ {
-		a, err := c.post(ctx, o.Finalize, payload, never)
+		a, err := c.post(ctx, o.Finalize, payload, afterLimit)
 		if err == nil {
+			c.setDue(o.URL, c.waitOf(a.header, pollFirst))
 			return readOrder(o.URL, a)
 		}
 		err = fmt.Errorf("finalizing the order %s: %w", o.URL, err)
@@ -140,6 +143,10 @@ func (c *Client) Finalize(ctx context.Context, o model.Order, csrDER []byte) (mo
 
 // mayHaveArrived says whether the order has to be looked at after an error.
 func mayHaveArrived(err error, try int) bool {
+	var unsent *noNonce
+	if errors.As(err, &unsent) {
+		return false
+	}
 	if refused := refusal(err); refused != nil {
 		// "Not ready" after a first try that got lost: it did arrive.
 		return refused.Status >= http.StatusInternalServerError || try > 1 && refused.Short() == "orderNotReady"

@@ -9,11 +9,14 @@ import (
 )
 
 const (
-	// pollMin and pollMax are our own pace of polling; pollTold is the longest
-	// wait that a CA can make us take between two polls.
-	pollMin  = 10 * time.Millisecond
-	pollMax  = 5 * time.Second
-	pollTold = time.Minute
+	// pollFirst is what the quickest CA needs to do what it was just asked for:
+	// a question at once would always be one too many. pollMin and pollMax are
+	// our own pace after that; pollTold is the longest wait that a CA can make
+	// us take between two polls.
+	pollFirst = 5 * time.Millisecond
+	pollMin   = 10 * time.Millisecond
+	pollMax   = 5 * time.Second
+	pollTold  = time.Minute
 
 	// failures that may pass are met with retryMin doubling to retryMax.
 	maxTries = 5
@@ -53,30 +56,30 @@ func (c *Client) told(h http.Header) (time.Duration, bool) {
 	return min(max(at.Sub(c.now()), pollMin), year), true
 }
 
-// poll asks until done, at the CA's pace if it names one. Each question retries
-// by itself what may pass. A CA that wants to be left alone for longer than
-// pollTold ends it.
-func (c *Client) poll(ctx context.Context, ask func() (done bool, header http.Header, err error)) error {
+// poll asks until done, after a first wait, and then at the CA's pace if it names
+// one. Each question retries by itself what may pass.
+func (c *Client) poll(ctx context.Context, wait time.Duration, ask func() (done bool, header http.Header, err error)) error {
 	for n := 0; ; n++ {
-		done, header, err := ask()
-		wait := doubled(pollMin, pollMax, n)
-		refused := refusal(err)
-		switch {
-		case refused != nil && refused.Status == http.StatusTooManyRequests && refused.RetryAfter <= pollTold:
-			// Asked too often: what we wait for may still come.
-			wait = max(pollMax, refused.RetryAfter)
-		case err != nil || done:
-			return err
-		default:
-			// Now, or in the past, leaves the pace to us.
-			if d, ok := c.told(header); ok && d > pollMin {
-				wait = min(d, pollTold)
+		if wait > 0 {
+			if err := c.pause(ctx, wait); err != nil {
+				return err
 			}
 		}
-		if err := c.pause(ctx, wait); err != nil {
+		done, header, err := ask()
+		if err != nil || done {
 			return err
 		}
+		wait = c.waitOf(header, doubled(pollMin, pollMax, n))
 	}
+}
+
+// waitOf is the wait that an answer asks for. Now, or in the past, leaves the
+// pace to us, which is otherwise.
+func (c *Client) waitOf(header http.Header, otherwise time.Duration) time.Duration {
+	if d, ok := c.told(header); ok && d > pollMin {
+		return min(d, pollTold)
+	}
+	return otherwise
 }
 
 // xcryptoBackoff is acme.Client.RetryBackoff: how long x/crypto waits before its

@@ -64,13 +64,51 @@ func TestPollingIsAskedToSlowDown(t *testing.T) {
 	if _, err := f.client().PollOrder(t.Context(), f.URL+"/order"); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]time.Duration{30 * time.Second, 5 * time.Second}, f.paused()); diff != "" {
+	if diff := cmp.Diff([]time.Duration{30 * time.Second, 10 * time.Second}, f.paused()); diff != "" {
 		t.Errorf("pauses (-want +got):\n%s", diff)
 	}
 	f.on("/order", f.refuses(http.StatusTooManyRequests, "rateLimited", "Retry-After: 3600"))
 	_, err := f.client().PollOrder(t.Context(), f.URL+"/order")
 	if got := wantRefusal(t, err, http.StatusTooManyRequests, "rateLimited").RetryAfter; got != time.Hour {
 		t.Errorf("RetryAfter %v", got)
+	}
+	before := f.count("/order")
+	f.on("/order", f.refuses(http.StatusTooManyRequests, "rateLimited"))
+	_, err = f.client().PollOrder(t.Context(), f.URL+"/order")
+	wantRefusal(t, err, http.StatusTooManyRequests, "rateLimited")
+	if got := f.count("/order") - before; got != 5 {
+		t.Errorf("asked %d times", got)
+	}
+}
+
+// What the CA says of the time that it needs is asked of the answer to finalize
+// already; without that, a moment passes before the first question.
+func TestFirstQuestionAfterFinalize(t *testing.T) {
+	for name, tt := range map[string]struct {
+		headers []string
+		want    []time.Duration
+	}{
+		"ours": {nil, []time.Duration{5 * ms, 10 * ms}},
+		"told": {[]string{"Retry-After: 3"}, []time.Duration{3 * time.Second, 10 * ms}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.on("/finalize", f.says(http.StatusOK, order("processing"), tt.headers...))
+			f.on("/order", inTurn(f.says(http.StatusOK, order("processing")), f.says(http.StatusOK, order("valid"))))
+			client := f.client()
+			o, err := client.Finalize(t.Context(), f.order(model.StatusReady), []byte("a CSR"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := client.PollOrder(t.Context(), o.URL); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(tt.want, f.paused()); diff != "" {
+				t.Errorf("pauses (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

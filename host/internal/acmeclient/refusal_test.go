@@ -115,18 +115,58 @@ func TestServerErrors(t *testing.T) {
 			t.Errorf("refusal %+v after %d requests", refused, f.count("/order"))
 		}
 	})
-	t.Run("an unanswered newOrder is not repeated", func(t *testing.T) {
+	t.Run("newOrder is asked again when no answer comes", func(t *testing.T) {
 		f := newFake(t)
+		f.on("/new-order", inTurn(hangUp, f.says(http.StatusBadGateway, ""), f.says(http.StatusCreated, pendingOrder, "Location: $/order")))
+		o, err := f.client().NewOrder(t.Context(), dnsNames("a.test"))
+		if err != nil || o.URL != f.URL+"/order" {
+			t.Errorf("order %+v, %v", o, err)
+		}
+		before := f.count("/new-order")
 		f.on("/new-order", hangUp)
-		_, err := f.client().NewOrder(t.Context(), dnsNames("a.test"))
+		_, err = f.client().NewOrder(t.Context(), dnsNames("a.test"))
 		if err == nil || !strings.Contains(err.Error(), "no answer from 127.0.0.1") {
 			t.Errorf("error: %v", err)
 		}
 		// net/http itself repeats nothing that is a POST with a body.
-		if got := f.count("/new-order"); got != 1 {
+		if got := f.count("/new-order") - before; got != 5 {
 			t.Errorf("asked %d times", got)
 		}
 	})
+}
+
+func TestNoncesAreAskedForAgain(t *testing.T) {
+	f := newFake(t)
+	dir := f.paths["/dir"]
+	f.on("/dir", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Del("Replay-Nonce")
+		dir(w, r)
+	})
+	without := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Del("Replay-Nonce")
+			w.WriteHeader(status)
+		}
+	}
+	created := f.says(http.StatusCreated, `{"status":"valid"}`, "Location: $/account/7")
+	f.on("/account", created)
+	f.on("/nonce", inTurn(hangUp, without(http.StatusServiceUnavailable), without(http.StatusTooManyRequests), f.says(http.StatusOK, "")))
+	if _, created, err := f.client().Register(t.Context(), acmeclient.Registration{Key: p256(t)}); err != nil || !created {
+		t.Errorf("created %v, %v", created, err)
+	}
+
+	// Nothing was sent, so nothing is looked at and nothing tried in turn.
+	before := f.count("/nonce")
+	f.on("/nonce", without(http.StatusServiceUnavailable))
+	_, err := f.client().Finalize(t.Context(), f.order(model.StatusReady), []byte("a CSR"))
+	wantRefusal(t, err, http.StatusServiceUnavailable, "")
+	if got := f.count("/nonce") - before; got != 5 || f.count("/finalize") != 0 || f.count("/order") != 0 {
+		t.Errorf("%d nonces asked for, %d times finalized, %d times looked", got, f.count("/finalize"), f.count("/order"))
+	}
+	f.on("/nonce", without(http.StatusOK))
+	if _, _, err := f.client().Register(t.Context(), acmeclient.Registration{Key: p256(t)}); err == nil || !strings.Contains(err.Error(), "gave none") {
+		t.Errorf("error: %v", err)
+	}
 }
 
 func TestBadNonceStormEnds(t *testing.T) {

@@ -14,19 +14,22 @@ import (
 )
 
 // sign makes the JWS of a request (RFC 8555 section 6.2): flattened, with the
-// account's URL as key id. A nil payload is that of POST-as-GET.
+// account's URL as key id; without one the key itself is in it. A nil payload is
+// that of POST-as-GET. What stands inside another request has no nonce.
 func (a *account) sign(url, nonce string, payload []byte) ([]byte, error) {
 	algorithm, err := algorithm(a.key.Public())
 	if err != nil {
 		return nil, err
 	}
-	signer, err := jose.NewSigner(
-		jose.SigningKey{
-			Algorithm: algorithm,
-			Key:       jose.JSONWebKey{Key: cryptosigner.Opaque(a.key), KeyID: a.url},
-		},
-		(&jose.SignerOptions{}).WithHeader("url", url).WithHeader("nonce", nonce),
-	)
+	options := (&jose.SignerOptions{EmbedJWK: a.url == ""}).WithHeader("url", url)
+	if nonce != "" {
+		options.WithHeader("nonce", nonce)
+	}
+	signing := jose.SigningKey{Algorithm: algorithm, Key: cryptosigner.Opaque(a.key)}
+	if a.url != "" {
+		signing.Key = jose.JSONWebKey{Key: signing.Key, KeyID: a.url}
+	}
+	signer, err := jose.NewSigner(signing, options)
 	if err != nil {
 		return nil, err
 	}
@@ -59,5 +62,5 @@ func algorithm(public crypto.PublicKey) (jose.SignatureAlgorithm, error) {
 			return jose.ES512, nil
 		}
 	}
-	return "", fmt.Errorf("an account key of type %T is not supported: use ECDSA or RSA", public)
+	return "", fmt.Errorf("a key of type %T cannot sign requests to a CA: use ECDSA or RSA", public)
 }
