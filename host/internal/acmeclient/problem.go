@@ -18,6 +18,7 @@ import (
 type wireProblem struct {
 	Type        string `json:"type"`
 	Detail      string `json:"detail"`
+	Instance    string `json:"instance"`
 	Subproblems []struct {
 		Type       string          `json:"type"`
 		Detail     string          `json:"detail"`
@@ -30,6 +31,7 @@ func (w *wireProblem) model() *model.ACMEError {
 		return nil
 	}
 	e := &model.ACMEError{Type: w.Type, Detail: oneLine(w.Detail)}
+	visit(e, w.Instance)
 	for _, s := range w.Subproblems {
 		sub := model.ACMESubproblem{Type: s.Type, Detail: oneLine(s.Detail)}
 		if s.Identifier != nil {
@@ -53,6 +55,14 @@ func (c *Client) problem(method, url string, response *http.Response, body []byt
 	e.Status, e.Method, e.URL = response.StatusCode, method, url
 	e.RetryAfter, _ = c.told(response.Header)
 	return e
+}
+
+// visit adds where the user has to go, for changed terms above all (RFC 8555
+// section 7.3.3).
+func visit(e *model.ACMEError, instance string) {
+	if u, err := neturl.Parse(instance); err == nil && e.Short() == "userActionRequired" && u.Scheme == "https" && u.Host != "" {
+		e.Detail = strings.TrimSpace(e.Detail + " Visit " + oneLine(u.String()))
+	}
 }
 
 func notFromCA(url string, status int) string {
@@ -83,6 +93,7 @@ func (c *Client) fromXCrypto(url string, err error) error {
 		// x/crypto gives the whole page here.
 		e.Detail = notFromCA(url, refused.StatusCode)
 	}
+	visit(e, refused.Instance)
 	e.RetryAfter, _ = c.told(refused.Header)
 	for _, s := range refused.Subproblems {
 		sub := model.ACMESubproblem{Type: s.Type, Detail: oneLine(s.Detail)}
