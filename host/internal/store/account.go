@@ -120,5 +120,5 @@ func (s *Store) accountDir(name string) error {
 	if err := makeDir(dir, 0o700); err != nil {
 		return err
 	}
-	return sweep(dir, "")
+	return errors.Join(sweep(dir, ""), sweep(s.path("accounts"), name))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
@@ -34,7 +35,7 @@ func (s *Store) Commit(l model.Lineage, orderID string, issued model.Issued) (mo
 	if err != nil {
 		return l, fmt.Errorf("store the new certificate: %w", err)
 	}
-	leaf, issued, err := verify(issued, key.Public(), l.Request.Identifiers)
+	leaf, issued, err := verify(issued, key.Public(), wanted(l))
 	if err != nil {
 		return l, fmt.Errorf("store the new certificate of %s: what the CA sent does not fit the order: %w", l.Name, err)
 	}
@@ -52,6 +53,14 @@ func (s *Store) Commit(l model.Lineage, orderID string, issued model.Issued) (mo
 		return l, err
 	}
 	return done, nil
+}
+
+// wanted are the names that the certificate must have: all but those that the
+// request allows to be left out and that could not be proven.
+func wanted(l model.Lineage) []model.Identifier {
+	return slices.DeleteFunc(slices.Clone(l.Request.Identifiers), func(id model.Identifier) bool {
+		return slices.Contains(l.Skipped, id)
+	})
 }
 
 // stage writes the public files beside the key.

@@ -3,7 +3,7 @@
 // The layout, under the state directory:
 //
 //	format.json                          the version of the layout
-//	accounts/<name>/                     account.json, key.pem
+//	accounts/<name>/                     account.json, key.pem; key.new.pem while the key is changed
 //	archive/<lineage>/<NNNN>/            cert.pem chain.pem fullchain.pem privkey.pem
 //	archive/<lineage>/.order-<id>/       the key of an order that is under way
 //	live/<lineage>                       ONE symlink to the newest version

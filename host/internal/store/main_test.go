@@ -81,6 +81,18 @@ func child(args []string) error {
 	case "account":
 		_, err = s.PendingAccountKey("main")
 		return err
+	case "rollover":
+		if _, err := s.NewAccountKey(testAccount); err != nil {
+			return err
+		}
+		return s.SwitchAccountKey(testAccount)
+	case "give-up":
+		if _, err := s.NewAccountKey(testAccount); err != nil {
+			return err
+		}
+		return s.DropAccountKey(testAccount)
+	case "unregister":
+		return s.DeleteAccount(testAccount)
 	case "hold":
 		unlock, err := s.Lock(context.Background(), LineageLock(testName), true)
 		if err != nil {

@@ -41,6 +41,33 @@ func (s *Store) NewKey(lineage, orderID string, kt model.KeyType) (crypto.Signer
 	return key, nil
 }
 
+// ReuseKey gives an order the key of the live version, durably, as NewKey does
+// with a new one. Without a live version it makes a new one.
+func (s *Store) ReuseKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error) {
+	key, err := s.OrderKey(lineage, orderID)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if number, err := s.Live(lineage); err != nil || number == 0 {
+		return s.NewKey(lineage, orderID, kt)
+	}
+	live, err := os.ReadFile(s.LivePaths(lineage).Privkey)
+	if err != nil {
+		return nil, diskError("read the key to be used again", s.LivePaths(lineage).Privkey, err)
+	}
+	if err := s.change(lineage); err != nil {
+		return nil, err
+	}
+	dir := s.orderDir(lineage, orderID)
+	if err := makeDir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := s.put(pathsIn(dir).Privkey, 0o600, live); err != nil {
+		return nil, errors.Join(err, removeIfThere(dir))
+	}
+	return s.OrderKey(lineage, orderID)
+}
+
 func (s *Store) newOrderKey(lineage, dir string, kt model.KeyType) (crypto.Signer, error) {
 	if err := makeDir(s.path("archive", lineage), 0o755); err != nil {
 		return nil, err
