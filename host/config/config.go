@@ -18,6 +18,9 @@ import (
 // KeyType names the key of a certificate.
 type KeyType = model.KeyType
 
+// Options of a certificate beyond its names and key.
+type Options = model.Options
+
 // Config is everything that was configured. It is not changed after Load,
 // except that the command line adds instances and settings.
 type Config struct {
@@ -107,7 +110,8 @@ type Certificate struct {
 	Authenticate []model.Rule
 	Deploy       []string
 	Hooks        []string
-	Pos          Pos
+	model.Options
+	Pos Pos
 }
 
 // Pos is where something was written; the zero value is the command line. What

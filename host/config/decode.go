@@ -339,6 +339,15 @@ func (d *decoder) certificate(n *yaml.Node) Certificate {
 		},
 		"deploy": func(n *yaml.Node) { c.Deploy = d.texts(n, "deploy") },
 		"hooks":  func(n *yaml.Node) { c.Hooks = d.texts(n, "hooks") },
+
+		"required_profile":      func(n *yaml.Node) { c.RequiredProfile = d.text(n, "required_profile") },
+		"preferred_profile":     func(n *yaml.Node) { c.PreferredProfile = d.text(n, "preferred_profile") },
+		"preferred_chain":       func(n *yaml.Node) { c.PreferredChain = d.text(n, "preferred_chain") },
+		"must_staple":           func(n *yaml.Node) { c.MustStaple = d.boolean(n, "must_staple") },
+		"reuse_key":             func(n *yaml.Node) { c.ReuseKey = d.boolean(n, "reuse_key") },
+		"not_before":            func(n *yaml.Node) { c.NotBefore = d.text(n, "not_before") },
+		"not_after":             func(n *yaml.Node) { c.NotAfter = d.text(n, "not_after") },
+		"allow_subset_of_names": func(n *yaml.Node) { c.AllowSubset = d.boolean(n, "allow_subset_of_names") },
 	})
 	if len(c.Names) == 0 {
 		d.fail(n, "a certificate wants names")

@@ -41,6 +41,7 @@ type Args struct {
 	// Sets are "INSTANCE.KEY=VALUE", "INSTANCE.plugin=NAME" or "dns.KEY=VALUE".
 	Sets []string
 	EAB  *EAB
+	model.Options
 }
 
 // Domains gives the -d values, in order.
@@ -197,6 +198,7 @@ func (c *Config) Request(a Args) (model.Request, error) {
 	cert := Certificate{
 		Name: a.CertName, Names: a.Domains(), Account: a.Account, KeyType: a.KeyType,
 		Preferred: ChallengeTypes(a.Preferred), Deploy: a.Installers, Hooks: a.Hooks,
+		Options: a.Options,
 	}
 	var err error
 	if cert.Authenticate, err = rules(a.Ordered); err != nil {
@@ -235,7 +237,10 @@ func (c *Config) request(cert Certificate) (model.Request, error) {
 	r := model.Request{
 		Name: cert.Name, Identifiers: ids, KeyType: cert.KeyType, Account: cert.Account, Server: cert.Server,
 		Authenticate: cert.Authenticate, Deploy: cert.Deploy, Hooks: cert.Hooks, Preferred: cert.Preferred,
-		CABundle: c.CABundle,
+		CABundle: c.CABundle, Options: cert.Options,
+	}
+	if err := checkOptions(r.Options); err != nil {
+		return r, err
 	}
 	if r.Name == "" && len(ids) > 0 {
 		r.Name = LineageName(ids[0])
@@ -260,6 +265,38 @@ func (c *Config) request(cert Certificate) (model.Request, error) {
 		return r, fmt.Errorf("account %s belongs to %s, not to %s", account.Name, account.Server, r.Server)
 	}
 	return r, nil
+}
+
+func checkOptions(o model.Options) error {
+	if o.RequiredProfile != "" && o.PreferredProfile != "" {
+		return errors.New("a required and a preferred profile contradict each other")
+	}
+	if _, err := ParseInstant(o.NotBefore, time.Time{}); err != nil {
+		return fmt.Errorf("not before: %w", err)
+	}
+	if _, err := ParseInstant(o.NotAfter, time.Time{}); err != nil {
+		return fmt.Errorf("not after: %w", err)
+	}
+	return nil
+}
+
+// ParseInstant reads RFC 3339, or +DURATION from now; empty gives the zero time.
+func ParseInstant(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if after, relative := strings.CutPrefix(text, "+"); relative {
+		d, err := time.ParseDuration(after)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("%q is not +DURATION such as +720h", text)
+		}
+		return now.Add(d), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is neither a time such as 2027-01-31T12:00:00Z nor +DURATION such as +720h", text)
+	}
+	return t, nil
 }
 
 // rules reads the grammar of -a and -d: one -a applies to all names wherever it

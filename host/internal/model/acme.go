@@ -18,6 +18,28 @@ type Order struct {
 	Error          *ACMEError
 }
 
+// NewOrder is what an order asks for (RFC 8555 section 7.4).
+type NewOrder struct {
+	Identifiers []Identifier
+	// NotBefore and NotAfter; zero: the CA decides.
+	NotBefore time.Time
+	NotAfter  time.Time
+	// Profile; empty: the CA's default.
+	Profile string
+	// Replaces is the ARI identifier of the certificate that this one follows
+	// (RFC 9773 section 5); empty: none.
+	Replaces string
+}
+
+// RenewalInfo is when a CA wants a certificate to be renewed (RFC 9773 section
+// 4.2).
+type RenewalInfo struct {
+	Start       time.Time     `json:"start"`
+	End         time.Time     `json:"end"`
+	Explanation string        `json:"explanation,omitempty"`
+	RetryAfter  time.Duration `json:"-"`
+}
+
 // Authorization is an ACME authorization (RFC 8555 section 7.1.4).
 type Authorization struct {
 	URL        string

@@ -18,6 +18,22 @@ type Lineage struct {
 	// Events that its instances wanted last time, by instance.
 	Events   map[string][]string `json:"events,omitempty"`
 	Failures *Failures           `json:"failures,omitempty"`
+	// Skipped are names that could not be proven and that the request allows to
+	// be left out.
+	Skipped []Identifier `json:"skipped,omitempty"`
+	// ARI is what the CA said of the newest version's renewal.
+	ARI *ARI `json:"ari,omitempty"`
+}
+
+// ARI is a renewal window (RFC 9773) and the instant that was picked in it.
+type ARI struct {
+	RenewalInfo
+	// Version that it is about.
+	Version int `json:"version"`
+	// At is the random instant of the window. Zero: the CA gave no window.
+	At time.Time `json:"at,omitzero"`
+	// Next is when to ask again.
+	Next time.Time `json:"next"`
 }
 
 // Version is one certificate of a lineage.

@@ -105,6 +105,28 @@ type Request struct {
 	Hooks        []string `json:"hooks,omitempty"`
 	// Preferred are challenge types in the user's order; empty: the plugins'.
 	Preferred []string `json:"preferred_challenges,omitempty"`
+	Options
+}
+
+// Options of a certificate beyond its names and key.
+type Options struct {
+	// RequiredProfile must be offered by the CA; PreferredProfile is used if it
+	// is.
+	RequiredProfile  string `json:"required_profile,omitempty"`
+	PreferredProfile string `json:"preferred_profile,omitempty"`
+	// PreferredChain is the common name of an issuer in the chain that is
+	// wanted, if the CA offers several.
+	PreferredChain string `json:"preferred_chain,omitempty"`
+	// MustStaple asks for the extension of RFC 7633.
+	MustStaple bool `json:"must_staple,omitempty"`
+	// ReuseKey renews with the key of the version before.
+	ReuseKey bool `json:"reuse_key,omitempty"`
+	// NotBefore and NotAfter ask for a validity (RFC 8555 section 7.4): RFC
+	// 3339, or +DURATION from now. Empty: the CA decides.
+	NotBefore string `json:"not_before,omitempty"`
+	NotAfter  string `json:"not_after,omitempty"`
+	// AllowSubset takes a certificate of the names that could be proven.
+	AllowSubset bool `json:"allow_subset_of_names,omitempty"`
 }
 
 // With gives the instances for an identifier by the first rule that matches.

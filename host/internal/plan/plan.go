@@ -19,6 +19,8 @@ type Input struct {
 	Requests []model.Request
 	// Lineages are those that exist, by name.
 	Lineages map[string]model.Lineage
+	// BackOff leaves alone what has failed lately (renew by a timer).
+	BackOff bool
 	// Force renews what is not due.
 	Force bool
 	// NoDeploy plans no deployment (certonly).
@@ -63,19 +65,56 @@ func decide(in Input, r model.Request) model.Item {
 	case in.Force:
 		return model.Item{Action: model.Renew, Why: "renewal is forced", Deploy: all}
 	}
-	if why := changed(lineage, r); why != "" {
-		return model.Item{Action: model.Renew, Why: why, Deploy: all}
-	}
-	due := Due(*v)
+	why, due := renewal(in.Now, lineage, r)
 	if !in.Now.Before(due) {
-		return model.Item{Action: model.Renew, Why: expiry(in.Now, *v), Deploy: all}
+		if next := retry(lineage.Failures); in.BackOff && in.Now.Before(next) {
+			return model.Item{Action: model.None, Due: next, Why: fmt.Sprintf("%s, but it has failed %s; the next try is at %s (%s)",
+				why, times(lineage.Failures.Count), date(next), lineage.Failures.Error)}
+		}
+		return model.Item{Action: model.Renew, Why: why, Deploy: all}
 	}
 	if len(targets) > 0 {
 		return model.Item{
 			Action: model.Deploy, Why: "not yet deployed to " + strings.Join(targets, ", "), Due: due, Deploy: targets,
 		}
 	}
-	return model.Item{Action: model.None, Why: fmt.Sprintf("not due before %s (%s)", date(due), expiry(in.Now, *v)), Due: due}
+	return model.Item{Action: model.None, Why: fmt.Sprintf("not due before %s (%s)", date(due), why), Due: due}
+}
+
+// renewal says when a lineage is due, and why. What differs from what is wanted
+// is due at once. The CA's word (ARI) counts more than the lifetime.
+func renewal(now time.Time, l model.Lineage, r model.Request) (why string, due time.Time) {
+	v := *l.Version
+	if why := changed(l, r); why != "" {
+		return why, now
+	}
+	if a := l.ARI; a != nil && a.Version == v.Number && !a.At.IsZero() {
+		why := "the CA suggests to renew from " + date(a.Start)
+		if a.Explanation != "" {
+			why += ", see " + a.Explanation
+		}
+		return why + "; " + expiry(now, v), a.At
+	}
+	return expiry(now, v), Due(v)
+}
+
+// longest wait after failures: a renewal is tried at least twice a day.
+const longest = 12 * time.Hour
+
+// retry is when to try again after failures: half an hour after the first, then
+// twice as long each time.
+func retry(f *model.Failures) time.Time {
+	if f == nil || f.Count == 0 {
+		return time.Time{}
+	}
+	return f.Last.Add(min(30*time.Minute<<min(f.Count-1, 10), longest))
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // Due is when a certificate should be renewed: after two thirds of its
@@ -97,7 +136,7 @@ func clockBehind(now time.Time, v *model.Version) bool {
 // nothing.
 func changed(l model.Lineage, r model.Request) string {
 	have := slices.Sorted(slices.Values(l.Version.Names))
-	want := slices.Sorted(slices.Values(r.Names()))
+	want := slices.Sorted(slices.Values(model.Names(Remaining(r.Identifiers, l.Skipped))))
 	if !slices.Equal(have, want) {
 		return "its names changed" + difference(have, want)
 	}
@@ -105,6 +144,11 @@ func changed(l model.Lineage, r model.Request) string {
 		return fmt.Sprintf("its key type changes from %s to %s", l.Version.KeyType, r.KeyType)
 	}
 	return ""
+}
+
+// Remaining gives the identifiers without those that are skipped.
+func Remaining(ids, skipped []model.Identifier) []model.Identifier {
+	return slices.DeleteFunc(slices.Clone(ids), func(id model.Identifier) bool { return slices.Contains(skipped, id) })
 }
 
 func difference(have, want []string) string {
