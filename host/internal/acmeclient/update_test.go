@@ -92,7 +92,9 @@ func TestDeactivatingAnAccount(t *testing.T) {
 		refusal         string
 	}{
 		"the answer is lost": {
-			func(f *fake) http.HandlerFunc { return inTurn(hangUp, f.refuses(http.StatusUnauthorized, "unauthorized")) },
+			func(f *fake) http.HandlerFunc {
+				return inTurn(hangUp, f.refuses(http.StatusUnauthorized, "unauthorized"))
+			},
 			func(f *fake) http.HandlerFunc { return f.refuses(http.StatusForbidden, "unauthorized") }, "",
 		},
 		"the CA has forgotten it": {
@@ -101,7 +103,9 @@ func TestDeactivatingAnAccount(t *testing.T) {
 		},
 		"the account lives": {
 			func(f *fake) http.HandlerFunc { return f.refuses(http.StatusForbidden, "unauthorized") },
-			func(f *fake) http.HandlerFunc { return f.says(http.StatusOK, `{"status":"valid"}`, "Location: $/account/1") },
+			func(f *fake) http.HandlerFunc {
+				return f.says(http.StatusOK, `{"status":"valid"}`, "Location: $/account/1")
+			},
 			"unauthorized",
 		},
 		"nobody knows": {
