@@ -101,10 +101,11 @@ type work struct {
 	from       int
 	moved      bool
 	checkpoint sdk.Checkpoint
-	saved      bool
 	restarted  bool
 
-	mu        sync.Mutex
+	mu sync.Mutex
+	// staging is the name that Deploy is called for, while it is.
+	staging   []model.Identifier
 	endpoints []model.Endpoint
 	failures  []error
 }
@@ -140,45 +141,45 @@ func (w *work) forward(ctx context.Context) error {
 	if err := w.stage(ctx); err != nil {
 		return err
 	}
-	if err := w.target.ConfigTest(w.operation(ctx, "test"), w); err != nil {
+	if err := w.told(w.target.ConfigTest(w.operation(ctx, "test"), w)); err != nil {
 		return fmt.Errorf("test the configuration: %w", err)
 	}
 	if w.from != 0 && w.from != w.cert.Version {
 		if err := w.move(w.cert.Version); err != nil {
 			return err
 		}
-		if err := w.target.ConfigTest(w.operation(ctx, "test-moved"), w); err != nil {
+		if err := w.told(w.target.ConfigTest(w.operation(ctx, "test-moved"), w)); err != nil {
 			return fmt.Errorf("test the configuration with the new certificate: %w", err)
 		}
 	}
 	w.restarted = true
-	if err := w.target.Restart(w.operation(ctx, "restart"), w); err != nil {
-		return fmt.Errorf("restart: %w", err)
-	}
-	if err := w.failed(); err != nil {
+	if err := w.told(w.target.Restart(w.operation(ctx, "restart"), w)); err != nil {
 		return fmt.Errorf("restart: %w", err)
 	}
 	return w.prove(ctx)
 }
 
 // stage calls Deploy and Save for each name, then finalises the checkpoint.
-func (w *work) stage(ctx context.Context) (err error) {
-	for _, name := range model.Names(w.cert.Identifiers) {
-		if err := w.target.Deploy(w.operation(ctx, "deploy "+name), w.deployment(name), w); err != nil {
+func (w *work) stage(ctx context.Context) error {
+	for _, id := range w.cert.Identifiers {
+		name := id.String()
+		w.stageFor(id)
+		if err := w.told(w.target.Deploy(w.operation(ctx, "deploy "+name), w.deployment(name), w)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := w.failed(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if _, err := w.target.Save(w.operation(ctx, "save "+name), sdk.SaveRequest{}, w); err != nil {
+		w.stageFor(w.cert.Identifiers...)
+		_, err := w.target.Save(w.operation(ctx, "save "+name), sdk.SaveRequest{}, w)
+		if err := w.told(err); err != nil {
 			return fmt.Errorf("save %s: %w", name, err)
 		}
 	}
-	w.checkpoint, err = w.target.Save(w.operation(ctx, "save"), sdk.SaveRequest{Title: title}, w)
-	if err != nil {
+	checkpoint, err := w.target.Save(w.operation(ctx, "save"), sdk.SaveRequest{Title: title}, w)
+	if err == nil {
+		w.checkpoint = checkpoint
+	}
+	if err := w.told(err); err != nil {
 		return fmt.Errorf("save: %w", err)
 	}
-	w.saved = true
 	return nil
 }
 
@@ -236,7 +237,7 @@ func (w *work) back(ctx context.Context) error {
 		if err := w.target.Rollback(w.operation(ctx, "rollback"), count, w); err != nil {
 			errs = append(errs, fmt.Errorf("roll back: %w", err))
 		}
-	case w.saved && count > 0:
+	case count > 0:
 		errs = append(errs, fmt.Errorf("the plugin %s cannot roll back", w.target.Config.Plugin))
 	}
 	if w.moved {
@@ -262,13 +263,22 @@ func (w *work) operation(ctx context.Context, step string) context.Context {
 	})
 }
 
-// failed takes what results have reported as failures since the last call.
-func (w *work) failed() error {
+// told is the error of a call with what its results have reported as failures.
+func (w *work) told(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	err := errors.Join(w.failures...)
+	if err == nil {
+		err = errors.Join(w.failures...)
+	}
 	w.failures = nil
 	return err
+}
+
+// stageFor says for which names endpoints are reported that name none.
+func (w *work) stageFor(ids ...model.Identifier) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.staging = ids
 }
 
 // The work is its own reporter: results are collected, the rest is told.
@@ -295,7 +305,7 @@ func (w *work) Result(r sdk.Result) {
 	}
 	for _, e := range r.Endpoints {
 		if e.ServerName == "" {
-			e.ServerName = serverName(w.cert.Identifiers)
+			e.ServerName = serverName(w.staging)
 		}
 		if !slices.Contains(w.endpoints, e) {
 			w.endpoints = append(w.endpoints, e)

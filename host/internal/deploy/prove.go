@@ -33,11 +33,16 @@ func Handshake(ctx context.Context, e model.Endpoint, leafPEM []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	pause := 20 * time.Millisecond
+	var last error
 	for {
 		err := handshake(ctx, e, block.Bytes)
 		if err == nil {
 			return nil
 		}
+		if last != nil && ctx.Err() != nil {
+			return last // this try was cut off, which says nothing
+		}
+		last = err
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
