@@ -92,11 +92,16 @@ func startTLS(ctx context.Context, conn net.Conn, kind sdk.EndpointKind, cfg *tl
 		if err != nil {
 			return tls.ConnectionState{}, err
 		}
-		if err := client.StartTLS(cfg); err != nil {
-			return tls.ConnectionState{}, fmt.Errorf("STARTTLS: %w", err)
+		err = client.StartTLS(cfg)
+		// It greets once more over TLS; the handshake is over by then, and that
+		// is all we want to know.
+		if state, ok := client.TLSConnectionState(); ok && len(state.PeerCertificates) > 0 {
+			return state, nil
 		}
-		state, _ := client.TLSConnectionState()
-		return state, nil
+		if err != nil {
+			err = fmt.Errorf("STARTTLS: %w", err)
+		}
+		return tls.ConnectionState{}, err
 	case sdk.IMAP:
 		if err := command(conn, "a STARTTLS\r\n", "* OK", "a OK"); err != nil {
 			return tls.ConnectionState{}, err
