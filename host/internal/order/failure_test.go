@@ -10,22 +10,22 @@ import (
 	"github.com/certwright/certwright/sdk"
 )
 
-func refused(kind, detail string) error {
+func caRefused(kind, detail string) error {
 	return &model.ACMEError{Type: "urn:ietf:params:acme:error:" + kind, Detail: detail}
 }
 
-func failed(name, instance, challenge string, err error) Failure {
+func nameFailed(name, instance, challenge string, err error) Failure {
 	return Failure{Identifier: model.Identifier{Type: "dns", Value: name}, Instance: instance, Type: challenge, Err: err}
 }
 
 func TestFailedError(t *testing.T) {
-	closed := refused("connection", "connection refused")
+	closed := caRefused("connection", "connection refused")
 	err := &FailedError{[]Failure{
-		failed("z.test", "web", sdk.HTTP01, refused("unauthorized", "404")),
-		failed("m.test", "web", sdk.HTTP01, fmt.Errorf("wait for the validation: %w", closed)),
-		failed("b.test", "dns-a", sdk.DNS01, refused("unauthorized", "wrong TXT")),
-		failed("a.test", "", "", errors.New("no authenticator is named for it")),
-		failed("c.test", "dns-a", sdk.DNS01, sdk.Problemf(sdk.Credentials, "set the record: %s", "the token\nis wrong")),
+		nameFailed("z.test", "web", sdk.HTTP01, caRefused("unauthorized", "404")),
+		nameFailed("m.test", "web", sdk.HTTP01, fmt.Errorf("wait for the validation: %w", closed)),
+		nameFailed("b.test", "dns-a", sdk.DNS01, caRefused("unauthorized", "wrong TXT")),
+		nameFailed("a.test", "", "", errors.New("no authenticator is named for it")),
+		nameFailed("c.test", "dns-a", sdk.DNS01, sdk.Problemf(sdk.Credentials, "set the record: %s", "the token\nis wrong")),
 	}}
 	want := `5 names could not be proven
   connection:
@@ -50,15 +50,15 @@ func TestFailedError(t *testing.T) {
 }
 
 func TestFailedHint(t *testing.T) {
-	no := refused("unauthorized", "x")
+	no := caRefused("unauthorized", "x")
 	for want, failures := range map[string][]Failure{
-		"": {failed("a.test", "", "", errors.New("x"))},
+		"": {nameFailed("a.test", "", "", errors.New("x"))},
 		"make sure that http://a.test/ leads from the internet to port 80 of what the instance web serves": {
-			failed("z.test", "", "", errors.New("x")), failed("a.test", "web", sdk.HTTP01, no), failed("b.test", "d", sdk.DNS01, no),
+			nameFailed("z.test", "", "", errors.New("x")), nameFailed("a.test", "web", sdk.HTTP01, no), nameFailed("b.test", "d", sdk.DNS01, no),
 		},
-		"make sure that port 443 of a.test leads from the internet to what the instance web serves, with no TLS proxy between": {failed("a.test", "web", sdk.TLSALPN01, no)},
-		"look whether the TXT record _acme-challenge.a.test is what the instance d writes, at every name server of the zone":   {failed("a.test", "d", sdk.DNS01, no)},
-		"make a new token": {failed("a.test", "web", sdk.HTTP01, no), failed("b.test", "d", sdk.DNS01, sdk.Hint(errors.New("x"), "make a new token"))},
+		"make sure that port 443 of a.test leads from the internet to what the instance web serves, with no TLS proxy between": {nameFailed("a.test", "web", sdk.TLSALPN01, no)},
+		"look whether the TXT record _acme-challenge.a.test is what the instance d writes, at every name server of the zone":   {nameFailed("a.test", "d", sdk.DNS01, no)},
+		"make a new token": {nameFailed("a.test", "web", sdk.HTTP01, no), nameFailed("b.test", "d", sdk.DNS01, sdk.Hint(errors.New("x"), "make a new token"))},
 	} {
 		if got := (&FailedError{failures}).Hint(); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -130,8 +132,15 @@ func TestResultsForNobody(t *testing.T) {
 	if err := result.Done(); err != nil {
 		t.Error(err)
 	}
-	// The journal would not be read if it held a receipt for nobody.
 	left := w.pending()
+	files, err := filepath.Glob(filepath.Join(w.dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil || bytes.Contains(text, []byte("nobody")) {
+		t.Errorf("a receipt for nobody was written: %s, %v", text, err)
+	}
 	if len(left) != 1 || left[0].Perform == nil || len(left[0].Perform.Challenges) != 1 {
 		t.Fatalf("journal: %+v", left)
 	}
