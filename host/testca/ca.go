@@ -30,6 +30,10 @@ type CA struct {
 	served   chan error
 	log      *gate
 	close    func() error
+
+	// requests is held while Pebble answers one; see the package comment.
+	requests sync.Mutex
+	store    *db.MemoryStore
 }
 
 // Start starts a CA and its DNS server. The context bounds the start only; the
@@ -59,7 +63,7 @@ func Start(ctx context.Context, o Options) (*CA, error) {
 	}
 	c.url = "https://" + listener.Addr().String() + wfe.DirectoryPath
 	c.server = &http.Server{
-		Handler:           oneAtATime(handler),
+		Handler:           c.oneAtATime(handler),
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
 		ErrorLog:          log.New(c.log, "", 0),
 		ReadHeaderTimeout: time.Minute,
@@ -71,6 +75,7 @@ func Start(ctx context.Context, o Options) (*CA, error) {
 // pebble builds the parts of Pebble as its own main function does.
 func (c *CA) pebble(o Options) (http.Handler, error) {
 	store := db.NewMemoryStore()
+	c.store = store
 	for id, key := range o.EABKeys {
 		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
 			return nil, fmt.Errorf("adding the account binding key %s: %w", id, err)
@@ -136,8 +141,7 @@ func (c *CA) stop() error {
 
 // oneAtATime keeps Pebble from deadlocking; see the package comment. The body is
 // read outside, so that a slow client holds nobody up.
-func oneAtATime(next http.Handler) http.Handler {
-	var mu sync.Mutex
+func (c *CA) oneAtATime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err != nil {
@@ -145,8 +149,8 @@ func oneAtATime(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		mu.Lock()
-		defer mu.Unlock()
+		c.requests.Lock()
+		defer c.requests.Unlock()
 		next.ServeHTTP(w, r)
 	})
 }
