@@ -257,6 +257,62 @@ func TestIssuesFromPebble(t *testing.T) {
 	}
 }
 
+// issue gets a certificate from a CA that holds everything to be proven.
+func issue(ctx context.Context, t *testing.T, client *acmeclient.Client, o model.Order, key crypto.Signer, names ...string) model.Order {
+	t.Helper()
+	for _, url := range o.Authorizations {
+		z, err := client.Authorization(ctx, url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if z.Status == model.StatusValid {
+			continue
+		}
+		if err := client.Accept(ctx, pick(t, z, "dns-01").URL); err != nil {
+			t.Fatal(err)
+		}
+		if z, err = client.PollAuthorization(ctx, url); err != nil || z.Status != model.StatusValid {
+			t.Fatalf("authorization: %+v, %v", z, err)
+		}
+	}
+	o, err := client.Finalize(ctx, o, csr(t, key, names...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, err = client.PollOrder(ctx, o.URL); err != nil || o.Status != model.StatusValid {
+		t.Fatalf("order: %+v, %v", o, err)
+	}
+	return o
+}
+
+// issued is a certificate for a name, with its key.
+func issued(ctx context.Context, t *testing.T, client *acmeclient.Client, name string) (*x509.Certificate, crypto.Signer) {
+	t.Helper()
+	o, err := client.NewOrder(ctx, dnsNames(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := p256(t)
+	chain, err := client.Certificate(ctx, issue(ctx, t, client, o, key, name).Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leafOf(t, chain), key
+}
+
+func leafOf(t *testing.T, chain []byte) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode(chain)
+	if block == nil {
+		t.Fatalf("no PEM: %s", chain)
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
+}
+
 func verify(t *testing.T, ca *testca.CA, chain []byte, names ...string) {
 	t.Helper()
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
