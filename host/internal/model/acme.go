@@ -75,6 +75,12 @@ const (
 	StatusRevoked     = "revoked"
 )
 
+// What stands in place of the status of an account whose CA did not say it.
+const (
+	StatusRefused = "refused"
+	StatusUnknown = "unknown"
+)
+
 // ACMEError is a problem document of a CA (RFC 8555 section 6.7).
 type ACMEError struct {
 	// Type is the URN as sent.
@@ -136,6 +142,25 @@ type Account struct {
 	Terms   string    `json:"terms_agreed,omitempty"`
 	Created time.Time `json:"created"`
 	EABKid  string    `json:"eab_kid,omitempty"`
+	// CABundle is a file of roots for the connection to the CA; empty: the
+	// system's.
+	CABundle string `json:"ca_bundle,omitempty"`
+}
+
+// AccountState is an account as it is kept, and what the CA says of it.
+type AccountState struct {
+	Account
+	// Thumbprint of its key (RFC 8555 section 8.1), for servers that answer
+	// http-01 for any token.
+	Thumbprint string
+	// Changing says that a change of its key was interrupted: the next command
+	// that uses it ends the change.
+	Changing bool
+	// Status is valid, deactivated or revoked as the CA says; refused if it does
+	// not let the account speak, or unknown if it could not be asked: Err says
+	// why.
+	Status string
+	Err    error
 }
 
 // Issued is a certificate that came from a CA, with its key.

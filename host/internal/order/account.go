@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
@@ -48,6 +49,9 @@ type Wanted struct {
 	EABKid   string
 	// EABKey reads the key, when it is needed; nil: none.
 	EABKey func() ([]byte, error)
+	// CABundle is kept with a new account, and so is Now as its beginning.
+	CABundle string
+	Now      time.Time
 	// Agree asks for agreement to the terms at a URL. It returns
 	// sdk.ErrNotInteractive if nobody can be asked.
 	Agree func(ctx context.Context, terms string) (bool, error)
@@ -77,7 +81,7 @@ func Register(ctx context.Context, ca Registrar, accounts Accounts, w Wanted) (m
 	if err != nil {
 		return model.Account{}, err
 	}
-	if err := agree(ctx, d, w); err != nil {
+	if err := Agree(ctx, d, w); err != nil {
 		return model.Account{}, err
 	}
 	r := Registration{TermsAgreed: d.Terms != "", EABKid: w.EABKid}
@@ -101,7 +105,10 @@ func Register(ctx context.Context, ca Registrar, accounts Accounts, w Wanted) (m
 	if err != nil {
 		return model.Account{}, fmt.Errorf("register an account at %s: %w", w.Server, err)
 	}
-	a := model.Account{Name: w.Name, Server: w.Server, URL: url, Contact: r.Contact, Terms: d.Terms, EABKid: w.EABKid}
+	a := model.Account{
+		Name: w.Name, Server: w.Server, URL: url, Contact: r.Contact, Terms: d.Terms, EABKid: w.EABKid,
+		CABundle: w.CABundle, Created: w.Now,
+	}
 	if err := accounts.SaveAccount(a, r.Key); err != nil {
 		return a, fmt.Errorf("keep the account: %w", err)
 	}
@@ -109,7 +116,8 @@ func Register(ctx context.Context, ca Registrar, accounts Accounts, w Wanted) (m
 	return a, nil
 }
 
-func agree(ctx context.Context, d model.Directory, w Wanted) error {
+// Agree makes sure that the user agrees to the CA's terms.
+func Agree(ctx context.Context, d model.Directory, w Wanted) error {
 	if d.Terms == "" || w.AgreeTOS {
 		return nil
 	}

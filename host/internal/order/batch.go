@@ -65,6 +65,11 @@ func (b *batch) run(ctx context.Context, name string) (failures []Failure, err e
 	if b.journal != nil {
 		return nil, b.journal
 	}
+	if b.Debug {
+		if err := b.show(ctx, challenges); err != nil {
+			return nil, err
+		}
+	}
 	return b.settle(ctx, performed), nil
 }
 

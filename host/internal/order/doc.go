@@ -6,6 +6,7 @@ package order
 import (
 	"context"
 	"crypto"
+	"time"
 
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
@@ -13,7 +14,8 @@ import (
 
 // CA is the certificate authority, with the account that orders are made for.
 type CA interface {
-	NewOrder(ctx context.Context, ids []model.Identifier) (model.Order, error)
+	Directory(ctx context.Context) (model.Directory, error)
+	NewOrder(ctx context.Context, n model.NewOrder) (model.Order, error)
 	Order(ctx context.Context, url string) (model.Order, error)
 	Authorization(ctx context.Context, url string) (model.Authorization, error)
 	// PollAuthorization waits until it is no longer pending.
@@ -23,7 +25,11 @@ type CA interface {
 	// PollOrder waits for one of the statuses, or for invalid.
 	PollOrder(ctx context.Context, url string, until ...string) (model.Order, error)
 	Finalize(ctx context.Context, o model.Order, csr []byte) (model.Order, error)
-	Certificate(ctx context.Context, url string) ([]byte, error)
+	// Certificate downloads the chain, or of several the first that is wanted;
+	// found is false if none is, and the CA's default is given. A nil want takes
+	// the default.
+	Certificate(ctx context.Context, url string, want func(chainPEM []byte) bool) (chain []byte, found bool, err error)
+	DeactivateAuthorization(ctx context.Context, url string) error
 
 	KeyAuthorization(token string) (string, error)
 	DNS01Value(token string) (string, error)
@@ -73,6 +79,8 @@ type Receipt struct {
 // Keys keeps the private key of an order, durably before it is used.
 type Keys interface {
 	NewKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error)
+	// ReuseKey gives the order the key of the live version, if there is one.
+	ReuseKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error)
 	DropOrder(lineage, orderID string) error
 }
 
@@ -107,6 +115,17 @@ type Deps struct {
 	// Resume is the URL of an order that an earlier run began; it is continued
 	// if it is still good for the same names. Empty: there is none.
 	Resume string
+	// Replaces is the ARI identifier of the version that is renewed; empty:
+	// none.
+	Replaces string
+	// NewKey makes a new key even if the request reuses keys.
+	NewKey bool
+	// Debug shows what is in place and waits for the user before the CA is told.
+	Debug bool
+	// DryRun gives up what the CA has validated before, so that every challenge
+	// is really run.
+	DryRun bool
+	Now    func() time.Time
 }
 
 // Result is a certificate that is issued but not stored. Its key is kept by
@@ -114,6 +133,8 @@ type Deps struct {
 type Result struct {
 	OrderID string
 	Issued  model.Issued
+	// Skipped are names that the request allows to be left out.
+	Skipped []model.Identifier
 	// Done ends the order's journal entry, once the certificate is stored.
 	Done func() error
 }

@@ -39,26 +39,27 @@ func unfinished(err error) bool {
 // Finish brings an order of an earlier run to its end, if nothing is left to be
 // proven. The error is ErrPending if something is, ErrDead if the order can be
 // forgotten.
-func Finish(ctx context.Context, ca CA, r model.Request, url string, key crypto.Signer) (model.Issued, error) {
+func Finish(ctx context.Context, ca CA, s Story, r model.Request, url string, key crypto.Signer) (Result, error) {
 	o, err := ca.Order(ctx, url)
 	if gone(err) {
-		return model.Issued{}, ErrDead
+		return Result{}, ErrDead
 	}
 	if err != nil {
-		return model.Issued{}, fmt.Errorf("ask for the order of an interrupted run: %w", err)
+		return Result{}, fmt.Errorf("ask for the order of an interrupted run: %w", err)
 	}
 	switch o.Status {
 	case model.StatusPending:
-		return model.Issued{}, ErrPending
+		return Result{}, ErrPending
 	case model.StatusReady, model.StatusProcessing, model.StatusValid:
 	default:
-		return model.Issued{}, ErrDead
+		return Result{}, ErrDead
 	}
-	issued, err := finalize(ctx, ca, r, o, key)
+	result := Result{OrderID: ID(url), Skipped: without(r.Identifiers, o.Identifiers)}
+	result.Issued, err = finalize(ctx, ca, s, r, o.Identifiers, o, key)
 	if err != nil && !unfinished(err) {
-		return issued, errors.Join(ErrDead, err)
+		return result, errors.Join(ErrDead, err)
 	}
-	return issued, err
+	return result, err
 }
 
 // gone says that the CA knows no such order (any more).
@@ -69,9 +70,11 @@ func gone(err error) bool {
 
 // finalize has the CA issue and fetches what it issued. A failure that leaves
 // it open whether the CA has issued is an UnfinishedError.
-func finalize(ctx context.Context, ca CA, r model.Request, o model.Order, key crypto.Signer) (issued model.Issued, err error) {
+func finalize(
+	ctx context.Context, ca CA, s Story, r model.Request, ids []model.Identifier, o model.Order, key crypto.Signer,
+) (issued model.Issued, err error) {
 	if o.Status == model.StatusPending || o.Status == model.StatusReady {
-		if o, err = ask(ctx, ca, r, o, key); err != nil {
+		if o, err = ask(ctx, ca, r, ids, o, key); err != nil {
 			return issued, err
 		}
 	}
@@ -86,17 +89,26 @@ func finalize(ctx context.Context, ca CA, r model.Request, o model.Order, key cr
 		}
 		return issued, fmt.Errorf("the CA made the order %s and does not say why", o.Status)
 	}
-	chain, err := ca.Certificate(ctx, o.Certificate)
+	var want func([]byte) bool
+	if r.PreferredChain != "" {
+		want = func(chain []byte) bool { return issuedBy(chain, r.PreferredChain) }
+	}
+	chain, found, err := ca.Certificate(ctx, o.Certificate, want)
 	if err != nil {
 		return issued, open(fmt.Errorf("download the certificate: %w", err))
+	}
+	if want != nil && !found {
+		s.Warn(r.Name, "the CA offers no chain with the issuer %q; its default is used", r.PreferredChain)
 	}
 	return split(chain, key)
 }
 
 // ask sends the certificate request. Every name is proven, so the order is
 // ready, or will be in a moment: it is not looked at before the CA says so.
-func ask(ctx context.Context, ca CA, r model.Request, o model.Order, key crypto.Signer) (model.Order, error) {
-	request, err := csr(key, r.Identifiers)
+func ask(
+	ctx context.Context, ca CA, r model.Request, ids []model.Identifier, o model.Order, key crypto.Signer,
+) (model.Order, error) {
+	request, err := csr(key, ids, r.MustStaple)
 	if err != nil {
 		return o, err
 	}

@@ -29,12 +29,12 @@ func (l lossy) Finalize(ctx context.Context, o model.Order, csr []byte) (model.O
 	return o, err
 }
 
-func (l lossy) Certificate(ctx context.Context, url string) ([]byte, error) {
-	chain, err := l.caller.Certificate(ctx, url)
+func (l lossy) Certificate(ctx context.Context, url string, want func([]byte) bool) ([]byte, bool, error) {
+	chain, found, err := l.caller.Certificate(ctx, url, want)
 	if l.certificate != nil {
-		return l.certificate(chain, err)
+		chain, err = l.certificate(chain, err)
 	}
-	return chain, err
+	return chain, found, err
 }
 
 // A certificate that the CA may have issued is not given up: its key and its
@@ -69,12 +69,12 @@ func TestInterruptedFinalize(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			issued, err := order.Finish(w.bounded(), w.client, r, o.OrderURL, key)
+			result, err := order.Finish(w.bounded(), w.client, w.story, r, o.OrderURL, key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.verify(r, order.Result{OrderID: o.OrderID, Issued: issued})
-			if _, err := w.store.Commit(model.Lineage{Name: r.Name, Request: r}, o.OrderID, issued); err != nil {
+			w.verify(r, result)
+			if _, err := w.store.Commit(model.Lineage{Name: r.Name, Request: r}, o.OrderID, result.Issued); err != nil {
 				t.Error(err)
 			}
 		})
@@ -113,7 +113,7 @@ func TestFinishWhatCannotBeFinished(t *testing.T) {
 	web := w.add("web")
 	r := request("web", "a.test")
 	ctx := w.bounded()
-	o, err := w.client.NewOrder(ctx, r.Identifiers)
+	o, err := w.client.NewOrder(ctx, model.NewOrder{Identifiers: r.Identifiers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,10 +121,10 @@ func TestFinishWhatCannotBeFinished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := order.Finish(ctx, w.client, r, o.URL, key); !errors.Is(err, order.ErrPending) {
+	if _, err := order.Finish(ctx, w.client, w.story, r, o.URL, key); !errors.Is(err, order.ErrPending) {
 		t.Errorf("with a name to prove: %v", err)
 	}
-	if _, err := order.Finish(ctx, w.client, r, o.URL+"x", key); !errors.Is(err, order.ErrDead) {
+	if _, err := order.Finish(ctx, w.client, w.story, r, o.URL+"x", key); !errors.Is(err, order.ErrDead) {
 		t.Errorf("an order that there is not: %v", err)
 	}
 	web.perform = func(_ context.Context, challenges []sdk.Challenge, r sdk.Reporter) error {
@@ -136,13 +136,13 @@ func TestFinishWhatCannotBeFinished(t *testing.T) {
 	if _, err := order.Obtain(ctx, deps, r); err == nil {
 		t.Fatal("a certificate was issued")
 	}
-	if _, err := order.Finish(ctx, w.client, r, o.URL, key); !errors.Is(err, order.ErrDead) {
+	if _, err := order.Finish(ctx, w.client, w.story, r, o.URL, key); !errors.Is(err, order.ErrDead) {
 		t.Errorf("an order that failed: %v", err)
 	}
 	w.client.Close()
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := order.Finish(cancelled, w.client, r, o.URL, key); err == nil || errors.Is(err, order.ErrDead) || errors.Is(err, order.ErrPending) {
+	if _, err := order.Finish(cancelled, w.client, w.story, r, o.URL, key); err == nil || errors.Is(err, order.ErrDead) || errors.Is(err, order.ErrPending) {
 		t.Errorf("without an answer: %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestResume(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := registered(t, testca.Options{})
 			web := w.add("web")
-			o, err := w.client.NewOrder(w.bounded(), request("", tt.resumed...).Identifiers)
+			o, err := w.client.NewOrder(w.bounded(), model.NewOrder{Identifiers: request("", tt.resumed...).Identifiers})
 			if err != nil {
 				t.Fatal(err)
 			}

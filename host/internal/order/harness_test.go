@@ -116,7 +116,7 @@ func (w *world) deps() order.Deps {
 	}
 	d := order.Deps{
 		CA: w.client, Instances: get(w.team), Journal: journalling{w.journal}, Keys: w.store, Story: w.story, RunID: "run-1",
-		ResourceKeys: func(i order.Instance) []string { return []string{"for " + i.Config.Name} }, Resources: w.held,
+		ResourceKeys: func(i order.Instance) []string { return []string{"for " + i.Config.Name} }, Resources: w.held, Now: time.Now,
 	}
 	if w.fresh != nil {
 		d.Fresh = get(w.fresh)
@@ -221,6 +221,15 @@ func (w *world) pending() []journal.Entry {
 
 // caller is the client as the package wants it.
 type caller struct{ *acmeclient.Client }
+
+func (c caller) NewOrder(ctx context.Context, n model.NewOrder) (model.Order, error) {
+	return c.Client.NewOrder(ctx, n.Identifiers)
+}
+
+func (c caller) Certificate(ctx context.Context, url string, _ func([]byte) bool) ([]byte, bool, error) {
+	chain, err := c.Client.Certificate(ctx, url)
+	return chain, true, err
+}
 
 func (c caller) Register(ctx context.Context, r order.Registration) (string, error) {
 	in := acmeclient.Registration{Key: r.Key, Contact: r.Contact, TermsAgreed: r.TermsAgreed}

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
@@ -28,8 +30,14 @@ func operationID(order, instance, step string) string {
 
 // csr makes the certificate request (RFC 8555 section 7.4): the identifiers as
 // alternative names, no subject.
-func csr(key crypto.Signer, ids []model.Identifier) ([]byte, error) {
+func csr(key crypto.Signer, ids []model.Identifier, mustStaple bool) ([]byte, error) {
 	template := &x509.CertificateRequest{}
+	if mustStaple {
+		// The TLS feature status_request (RFC 7633 section 6).
+		template.ExtraExtensions = []pkix.Extension{{
+			Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 0x03, 0x02, 0x01, 0x05},
+		}}
+	}
 	for _, id := range ids {
 		if id.Type == "ip" {
 			template.IPAddresses = append(template.IPAddresses, net.ParseIP(id.Value))
@@ -65,4 +73,15 @@ func split(fullchain []byte, key crypto.Signer) (model.Issued, error) {
 		LeafPEM: leafPEM, ChainPEM: chain, FullchainPEM: append(append([]byte{}, leafPEM...), chain...),
 		KeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
 	}, nil
+}
+
+// issuedBy says whether a certificate of the chain has an issuer of this common
+// name: the last one names the root, which is not in the chain itself.
+func issuedBy(chain []byte, name string) bool {
+	for block, rest := pem.Decode(chain); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && c.Issuer.CommonName == name {
+			return true
+		}
+	}
+	return false
 }

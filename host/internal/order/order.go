@@ -22,22 +22,60 @@ const fetches = 16
 
 // Obtain gets a certificate for the request. If a name fails and its rule names
 // another instance, that one is tried in a new order: one with a failed
-// authorization is dead (RFC 8555 section 7.1.6).
+// authorization is dead (RFC 8555 section 7.1.6). If the request allows it,
+// names that cannot be proven at all are left out of a further order.
 func Obtain(ctx context.Context, d Deps, r model.Request) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline,
 		fmt.Errorf("the order of %s did not come to an end within %s", r.Name, deadline))
 	defer cancel()
+	ids := r.Identifiers
 	tried := map[model.Identifier][]string{}
 	for {
-		result, err := attempt(ctx, d, r, tried)
+		result, err := attempt(ctx, d, r, ids, tried)
+		result.Skipped = without(r.Identifiers, ids)
 		d.Resume = ""
+		if err == nil || ctx.Err() != nil {
+			return result, err
+		}
 		var failed *FailedError
-		if err == nil || ctx.Err() != nil || !errors.As(err, &failed) || !nextCandidates(r, failed, tried) {
+		if errors.As(err, &failed) && nextCandidates(r, failed, tried) {
+			d.Story.Warn(r.Name, "%v", err)
+			d.Story.Tell(r.Name, "trying the next instance of %s in a new order", strings.Join(model.Names(refused(err)), ", "))
+			continue
+		}
+		left := without(ids, refused(err))
+		if !r.AllowSubset || len(left) == 0 || len(left) == len(ids) {
 			return result, err
 		}
 		d.Story.Warn(r.Name, "%v", err)
-		d.Story.Tell(r.Name, "trying the next instance of %s in a new order", strings.Join(failedNames(failed), ", "))
+		d.Story.Warn(r.Name, "going on without %s", strings.Join(model.Names(without(ids, left)), ", "))
+		ids = left
 	}
+}
+
+// refused lists the names that an error is about: those that could not be
+// proven, or those that the CA refused to put into an order (RFC 8555 section
+// 6.7.1).
+func refused(err error) []model.Identifier {
+	var out []model.Identifier
+	var failed *FailedError
+	if errors.As(err, &failed) {
+		for _, f := range failed.Failures {
+			out = append(out, f.Identifier)
+		}
+		return out
+	}
+	var ca *model.ACMEError
+	if errors.As(err, &ca) {
+		for _, s := range ca.Subproblems {
+			out = append(out, s.Identifier)
+		}
+	}
+	return out
+}
+
+func without(ids, gone []model.Identifier) []model.Identifier {
+	return slices.DeleteFunc(slices.Clone(ids), func(id model.Identifier) bool { return slices.Contains(gone, id) })
 }
 
 // nextCandidates notes what failed and says whether every failed name has an
@@ -61,17 +99,11 @@ func candidates(r model.Request, id model.Identifier, tried map[model.Identifier
 	})
 }
 
-func failedNames(e *FailedError) []string {
-	var out []string
-	for _, f := range e.Failures {
-		out = append(out, f.Identifier.String())
-	}
-	return out
-}
-
 // attempt is one order from beginning to end.
-func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Identifier][]string) (result Result, err error) {
-	o, err := begin(ctx, d, r)
+func attempt(
+	ctx context.Context, d Deps, r model.Request, ids []model.Identifier, tried map[model.Identifier][]string,
+) (result Result, err error) {
+	o, err := begin(ctx, d, r, ids)
 	if err != nil {
 		return result, err
 	}
@@ -89,7 +121,11 @@ func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Ident
 	var key crypto.Signer
 	making := errgroup.Group{}
 	making.Go(func() (err error) {
-		key, err = d.Keys.NewKey(r.Name, id, r.KeyType)
+		provide := d.Keys.NewKey
+		if r.ReuseKey && !d.NewKey {
+			provide = d.Keys.ReuseKey
+		}
+		key, err = provide(r.Name, id, r.KeyType)
 		return err
 	})
 	proven := prove(ctx, d, r, o, tried)
@@ -100,30 +136,11 @@ func attempt(ctx context.Context, d Deps, r model.Request, tried map[model.Ident
 	if err := errors.Join(proven, made); err != nil {
 		return result, err
 	}
-	issued, err := finalize(ctx, d.CA, r, o, key)
+	issued, err := finalize(ctx, d.CA, d.Story, r, ids, o, key)
 	if err != nil {
 		return result, err
 	}
 	return Result{OrderID: id, Issued: issued, Done: done}, nil
-}
-
-// begin makes an order, or takes up the one that an earlier run began.
-func begin(ctx context.Context, d Deps, r model.Request) (model.Order, error) {
-	if d.Resume != "" {
-		o, err := d.CA.Order(ctx, d.Resume)
-		if err == nil && o.Status != model.StatusInvalid && model.SameNames(o.Identifiers, r.Identifiers) {
-			d.Story.Tell(r.Name, "going on with the order of an interrupted run")
-			return o, nil
-		}
-		if err := d.Keys.DropOrder(r.Name, ID(d.Resume)); err != nil {
-			return o, fmt.Errorf("forget the order of an interrupted run: %w", err)
-		}
-	}
-	o, err := d.CA.NewOrder(ctx, r.Identifiers)
-	if err != nil {
-		return o, fmt.Errorf("order a certificate for %s: %w", strings.Join(r.Names(), ", "), err)
-	}
-	return o, nil
 }
 
 // prove brings every authorization of the order to valid.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/base64"
@@ -16,6 +17,7 @@ import (
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
 	"github.com/certwright/certwright/host/internal/report"
+	"github.com/certwright/certwright/host/internal/store"
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -43,10 +45,7 @@ func newCAs(e *Engine) *cas { return &cas{engine: e, clients: map[string]*ca{}} 
 func (c *cas) get(ctx context.Context, r model.Request) (*ca, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	bundle := c.engine.Config.CABundle
-	if bundle == "" {
-		bundle = r.CABundle
-	}
+	bundle := c.engine.bundle(r)
 	key := r.Server + " " + r.Account + " " + bundle
 	if have := c.clients[key]; have != nil {
 		return have, nil
@@ -66,6 +65,10 @@ func (c *cas) get(ctx context.Context, r model.Request) (*ca, error) {
 	c.clients[key] = &ca{client, sync.OnceValues(func() (model.Directory, error) { return client.Directory(ctx) })}
 	return c.clients[key], nil
 }
+
+// bundle is the file of roots that is configured now, or else the one that the
+// request was made with.
+func (e *Engine) bundle(r model.Request) string { return cmp.Or(e.Config.CABundle, r.CABundle) }
 
 // warm fetches the directories while the plugins start. Errors come again where
 // they matter.
@@ -104,6 +107,17 @@ func caRoots(bundle string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// NewOrder implements order.CA.
+func (c *ca) NewOrder(ctx context.Context, n model.NewOrder) (model.Order, error) {
+	return c.Client.NewOrder(ctx, n.Identifiers)
+}
+
+// Certificate implements order.CA.
+func (c *ca) Certificate(ctx context.Context, url string, _ func([]byte) bool) ([]byte, bool, error) {
+	chain, err := c.Client.Certificate(ctx, url)
+	return chain, true, err
+}
+
 // Register implements order.Registrar.
 func (c *ca) Register(ctx context.Context, r order.Registration) (string, error) {
 	in := acmeclient.Registration{Key: r.Key, Contact: r.Contact, TermsAgreed: r.TermsAgreed}
@@ -122,46 +136,37 @@ func (e *Engine) account(ctx context.Context, r model.Request, t *team) (*ca, fu
 		return nil, nil, err
 	}
 	wanted := e.wanted(r)
-	lock := "account-" + r.Account
 	if _, err := client.Directory(ctx); err != nil {
 		return nil, nil, err
 	}
 	for {
-		unlock, err := e.Store.Lock(ctx, lock, false)
-		if err != nil {
-			return nil, nil, err
-		}
-		_, err = order.Known(client, e.Store, wanted)
-		if err == nil {
-			return client, unlock, nil
-		}
-		unlock()
+		_, unlock, err := e.known(ctx, client, wanted)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, err
+			return client, unlock, err
 		}
-		if err := e.register(ctx, client, wanted, lock); err != nil {
+		if _, err := e.register(ctx, client, wanted); err != nil {
 			return nil, nil, err
 		}
 	}
 }
 
-func (e *Engine) register(ctx context.Context, client *ca, w order.Wanted, lock string) error {
-	unlock, err := e.Store.Lock(ctx, lock, true)
+func (e *Engine) register(ctx context.Context, client *ca, w order.Wanted) (model.Account, error) {
+	unlock, err := e.Store.Lock(ctx, store.AccountLock(w.Name), true)
 	if err != nil {
-		return err
+		return model.Account{}, err
 	}
 	defer unlock()
 	a, err := order.Register(ctx, client, e.Store, w)
-	if err != nil {
-		return err
+	if err == nil {
+		e.Terminal.Tell("", "account %s at %s: %s", a.Name, a.Server, a.URL)
 	}
-	e.Terminal.Tell("", "account %s at %s: %s", a.Name, a.Server, a.URL)
-	return nil
+	return a, err
 }
 
 func (e *Engine) wanted(r model.Request) order.Wanted {
 	w := order.Wanted{
 		Name: r.Account, Server: r.Server, Email: e.Config.Email, AgreeTOS: e.Config.AgreeTOS,
+		CABundle: e.bundle(r), Now: e.Now().UTC(),
 		Agree: func(ctx context.Context, terms string) (bool, error) {
 			return e.Terminal.Confirm(ctx, fmt.Sprintf("Do you agree to the terms of service of %s?\n%s", r.Server, terms))
 		},

@@ -130,7 +130,7 @@ func (e *Engine) recoverOrder(ctx context.Context, t *team, o journal.Order) err
 		return err
 	}
 	defer release()
-	issued, err := order.Finish(ctx, client, r, o.OrderURL, key)
+	result, err := order.Finish(ctx, client, e.Terminal, r, o.OrderURL, key)
 	switch {
 	case errors.Is(err, order.ErrPending):
 		e.resume[o.Lineage] = o
@@ -140,8 +140,8 @@ func (e *Engine) recoverOrder(ctx context.Context, t *team, o journal.Order) err
 	case err != nil:
 		return err
 	}
-	l.Request, l.Instances, l.Failures = r, o.Instances, nil
-	l, err = e.Store.Commit(l, o.OrderID, issued)
+	l.Request, l.Instances, l.Failures, l.Skipped, l.ARI = r, o.Instances, nil, result.Skipped, nil
+	l, err = e.Store.Commit(l, o.OrderID, result.Issued)
 	if err != nil {
 		return err
 	}

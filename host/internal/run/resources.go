@@ -49,28 +49,52 @@ func (r *resources) Hold(ctx context.Context, instance string, keys []string) (f
 
 func (r *resources) hold(ctx context.Context, instance, key string) (func(), error) {
 	name := instance + " " + key
+	for {
+		h, first := r.join(name, instance)
+		if first {
+			r.take(ctx, name, key, h)
+		} else {
+			select {
+			case <-h.taken:
+			case <-ctx.Done():
+				r.leave(name, h)
+				return nil, context.Cause(ctx)
+			}
+		}
+		if h.err == nil {
+			return func() { r.leave(name, h) }, nil
+		}
+		r.leave(name, h)
+		if first {
+			return nil, h.err
+		}
+		// The order that waited for all of us has given up; this one has not.
+	}
+}
+
+// join adds a user to what the instance holds; the first one has to take it.
+func (r *resources) join(name, instance string) (h *holding, first bool) {
 	r.mu.Lock()
-	h := r.held[name]
-	if h == nil {
-		h = &holding{instance: instance, taken: make(chan struct{})}
+	defer r.mu.Unlock()
+	if h = r.held[name]; h == nil {
+		h, first = &holding{instance: instance, taken: make(chan struct{})}, true
 		if r.held == nil {
 			r.held = map[string]*holding{}
 		}
 		r.held[name] = h
-		h.users++
-		r.mu.Unlock()
-		h.unlock, h.err = r.store.Lock(ctx, "resource-"+key, true)
-		close(h.taken)
-	} else {
-		h.users++
-		r.mu.Unlock()
-		<-h.taken
 	}
+	h.users++
+	return h, first
+}
+
+func (r *resources) take(ctx context.Context, name, key string, h *holding) {
+	h.unlock, h.err = r.store.Lock(ctx, store.ResourceLock(key), true)
 	if h.err != nil {
-		r.leave(name, h)
-		return nil, h.err
+		r.mu.Lock()
+		delete(r.held, name)
+		r.mu.Unlock()
 	}
-	return func() { r.leave(name, h) }, nil
+	close(h.taken)
 }
 
 func (r *resources) leave(name string, h *holding) {

@@ -166,7 +166,7 @@ func (e *Engine) obtain(ctx context.Context, r model.Request, l model.Lineage, t
 		return e.failed(l, err)
 	}
 	next := l
-	next.Request, next.Instances, next.Failures = r, t.configs(r, l), nil
+	next.Request, next.Instances, next.Failures, next.Skipped, next.ARI = r, t.configs(r, l), nil, result.Skipped, nil
 	next, err = e.Store.Commit(next, result.OrderID, result.Issued)
 	if err != nil {
 		return e.failed(l, fmt.Errorf("keep the certificate: %w", err))

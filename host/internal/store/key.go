@@ -91,6 +91,9 @@ func loadKey(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
+// GenerateKey makes a key that is kept nowhere.
+func GenerateKey(kt model.KeyType) (crypto.Signer, error) { return generateKey(kt) }
+
 // createKey generates a key and makes it durable.
 func (s *Store) createKey(path string, kt model.KeyType) (crypto.Signer, error) {
 	key, err := generateKey(kt)
