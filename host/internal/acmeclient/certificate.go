@@ -7,20 +7,27 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 )
 
 // Certificate downloads a chain (RFC 8555 section 7.4.2), leaf first, and gives
 // it as plain PEM: certificates and nothing else, whatever stood around them.
 func (c *Client) Certificate(ctx context.Context, url string) ([]byte, error) {
+	chain, _, err := c.certificate(ctx, url)
+	return chain, err
+}
+
+// certificate downloads one chain.
+func (c *Client) certificate(ctx context.Context, url string) ([]byte, http.Header, error) {
 	a, err := c.read(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("downloading the certificate %s: %w", url, err)
+		return nil, nil, fmt.Errorf("downloading the certificate %s: %w", url, err)
 	}
 	chain, err := readChain(a.body)
 	if err != nil {
-		return nil, fmt.Errorf("downloading the certificate %s: %w", url, err)
+		return nil, nil, fmt.Errorf("downloading the certificate %s: %w", url, err)
 	}
-	return chain, nil
+	return chain, a.header, nil
 }
 
 func readChain(body []byte) ([]byte, error) {

@@ -41,6 +41,16 @@ func (c *Client) KeyAuthorization(token string) (string, error) {
 	return client.HTTP01ChallengeResponse(token)
 }
 
+// Thumbprint is that of the account's key, which every key authorization ends with
+// (RFC 8555 section 8.1).
+func (c *Client) Thumbprint() (string, error) {
+	signer, err := c.signer()
+	if err != nil {
+		return "", err
+	}
+	return acme.JWKThumbprint(signer.key.Public())
+}
+
 // DNS01Value is the TXT value of dns-01 (RFC 8555 section 8.4).
 func (c *Client) DNS01Value(token string) (string, error) {
 	client, err := c.challenges(token)

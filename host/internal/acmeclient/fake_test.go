@@ -111,7 +111,7 @@ func (f *fake) says(status int, body string, headers ...string) http.HandlerFunc
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for _, h := range headers {
 			name, value, _ := strings.Cut(h, ": ")
-			w.Header().Set(name, strings.ReplaceAll(value, "$", f.URL))
+			w.Header().Add(name, strings.ReplaceAll(value, "$", f.URL))
 		}
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, strings.ReplaceAll(body, "$", f.URL))
