@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"sync"
 
 	"github.com/certwright/certwright/host/internal/acmeclient"
 	"github.com/certwright/certwright/host/internal/model"
@@ -182,18 +183,11 @@ func (e *Engine) ShowAccounts(ctx context.Context, accounts []model.Account) []m
 	cas := newCAs(e)
 	defer cas.close()
 	states := make([]model.AccountState, len(accounts))
-	var asking []chan struct{}
+	var asking sync.WaitGroup
 	for i, a := range accounts {
-		done := make(chan struct{})
-		asking = append(asking, done)
-		go func() {
-			defer close(done)
-			states[i] = e.showAccount(ctx, cas, a)
-		}()
+		asking.Go(func() { states[i] = e.showAccount(ctx, cas, a) })
 	}
-	for _, done := range asking {
-		<-done
-	}
+	asking.Wait()
 	return states
 }
 

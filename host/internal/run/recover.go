@@ -83,7 +83,8 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, d journal.Deploy) e
 	}
 	defer unlock()
 	l, err := e.Store.Lineage(d.Lineage)
-	if err != nil {
+	deleted := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !deleted {
 		return err
 	}
 	if state := l.Targets[d.Instance.Name]; state.Deployed == d.To && state.Error == "" {
@@ -97,7 +98,7 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, d journal.Deploy) e
 	if err := instance.Installer().Rollback(ctx, 0, e.Terminal.Reporter(d.Lineage, d.Instance.Name)); err != nil {
 		return fmt.Errorf("drop what %s has left unfinished: %w", d.Instance.Name, err)
 	}
-	if d.From == 0 {
+	if d.From == 0 || deleted {
 		// The configuration may name it already; the next deployment moves it.
 		return nil
 	}
