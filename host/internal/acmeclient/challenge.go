@@ -1,9 +1,12 @@
 package acmeclient
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base32"
 	"encoding/pem"
 	"fmt"
+	"strings"
 
 	"golang.org/x/crypto/acme"
 
@@ -58,6 +61,20 @@ func (c *Client) DNS01Value(token string) (string, error) {
 		return "", err
 	}
 	return client.DNS01ChallengeRecord(token)
+}
+
+// DNSAccount01Name is where dns-account-01 wants the TXT record for a domain
+// (draft-ietf-acme-dns-account-label section 3.2): the label is the account's own,
+// so that several accounts can prove one name side by side. The value is that of
+// dns-01.
+func (c *Client) DNSAccount01Name(domain string) (string, error) {
+	signer, err := c.signer()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(signer.url))
+	label := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
+	return "_" + label + "._acme-challenge." + strings.TrimPrefix(domain, "*."), nil
 }
 
 // HTTP01Path is the path of http-01 (RFC 8555 section 8.3).
