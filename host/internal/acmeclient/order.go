@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/host/internal/model"
 )
@@ -25,27 +27,44 @@ type wireOrder struct {
 	Error          *wireProblem     `json:"error"`
 }
 
+// OrderRequest is an order that is wanted. Only Identifiers are needed.
+type OrderRequest struct {
+	Identifiers []model.Identifier
+	// NotBefore and NotAfter of the certificate; most CAs refuse to be told.
+	NotBefore, NotAfter time.Time
+	// Profile is one that the directory offers. Another is refused without
+	// asking the CA, by an invalidProfile as the CA's own would be.
+	Profile string
+	// Replaces is the CertID of the certificate that this order renews (RFC
+	// 9773 section 5). A CA that has renewed that already refuses the order with
+	// alreadyReplaced; it takes the same without Replaces then. Nothing is sent to
+	// a CA without renewal information, as section 5 demands.
+	Replaces string
+}
+
 // NewOrder asks for a certificate for these identifiers (RFC 8555 section 7.4).
 func (c *Client) NewOrder(ctx context.Context, ids []model.Identifier) (model.Order, error) {
-	o, err := c.newOrder(ctx, ids)
+	return c.NewOrderWith(ctx, OrderRequest{Identifiers: ids})
+}
+
+// NewOrderWith is NewOrder for an order with wishes.
+func (c *Client) NewOrderWith(ctx context.Context, r OrderRequest) (model.Order, error) {
+	o, err := c.newOrder(ctx, r)
 	if err != nil {
-		return model.Order{}, fmt.Errorf("ordering a certificate for %s: %w", strings.Join(model.Names(ids), ", "), err)
+		return model.Order{}, fmt.Errorf("ordering a certificate for %s: %w", strings.Join(model.Names(r.Identifiers), ", "), err)
 	}
 	return o, nil
 }
 
-func (c *Client) newOrder(ctx context.Context, ids []model.Identifier) (model.Order, error) {
+func (c *Client) newOrder(ctx context.Context, r OrderRequest) (model.Order, error) {
 	d, err := c.discover(ctx)
 	if err != nil {
 		return model.Order{}, err
 	}
-	var request struct {
-		Identifiers []wireIdentifier `json:"identifiers"`
+	if _, offered := d.Meta.Profiles[r.Profile]; r.Profile != "" && !offered {
+		return model.Order{}, noProfile(d, r.Profile)
 	}
-	for _, id := range ids {
-		request.Identifiers = append(request.Identifiers, wireIdentifier{id.Type, id.String()})
-	}
-	payload, err := json.Marshal(request)
+	payload, err := newOrderPayload(d, r)
 	if err != nil {
 		return model.Order{}, err
 	}
@@ -65,6 +84,43 @@ func (c *Client) newOrder(ctx context.Context, ids []model.Identifier) (model.Or
 		return model.Order{}, errors.New("the CA did not say the order's URL")
 	}
 	return readOrder(where.String(), a)
+}
+
+func newOrderPayload(d *directory, r OrderRequest) ([]byte, error) {
+	var request struct {
+		Identifiers []wireIdentifier `json:"identifiers"`
+		NotBefore   string           `json:"notBefore,omitempty"`
+		NotAfter    string           `json:"notAfter,omitempty"`
+		Profile     string           `json:"profile,omitempty"`
+		Replaces    string           `json:"replaces,omitempty"`
+	}
+	for _, id := range r.Identifiers {
+		request.Identifiers = append(request.Identifiers, wireIdentifier{id.Type, id.String()})
+	}
+	if !r.NotBefore.IsZero() {
+		request.NotBefore = r.NotBefore.UTC().Format(time.RFC3339)
+	}
+	if !r.NotAfter.IsZero() {
+		request.NotAfter = r.NotAfter.UTC().Format(time.RFC3339)
+	}
+	request.Profile = r.Profile
+	if d.RenewalInfo != "" {
+		request.Replaces = r.Replaces
+	}
+	return json.Marshal(request)
+}
+
+// noProfile is what the CA would say.
+func noProfile(d *directory, profile string) error {
+	offers := "none"
+	if len(d.Meta.Profiles) > 0 {
+		offers = strings.Join(slices.Sorted(maps.Keys(d.Meta.Profiles)), ", ")
+	}
+	return &model.ACMEError{
+		Type: "urn:ietf:params:acme:error:invalidProfile", Status: http.StatusBadRequest,
+		Detail: fmt.Sprintf("the CA does not offer the profile %q; it has: %s", profile, oneLine(offers)),
+		Method: http.MethodPost, URL: d.NewOrder,
+	}
 }
 
 // Order reads an order.
