@@ -27,8 +27,12 @@ type cli struct {
 	keyType    string
 	eabKid     string
 	eabHMACKey string
+	noEmail    bool
 	expand     bool
 	force      bool
+	newKey     bool
+	debug      bool
+	dryRun     bool
 }
 
 // globalFlags are those of every verb.
@@ -67,8 +71,25 @@ func (c *cli) certificateFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.args.Preferred, "preferred-challenges", nil, "challenge types, most preferred first: http, dns, tls-alpn")
 	f.BoolVar(&c.expand, "expand", false, "let an existing certificate get more names")
 	f.BoolVar(&c.force, "force-renewal", false, "renew even if it is not due")
+	f.BoolVar(&c.debug, "debug-challenges", false, "show what is in place and wait before the CA is told")
+	f.BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA, keep and deploy nothing")
+	c.optionFlags(f)
 	c.settingFlags(f)
 	c.aliasFlags(f)
+}
+
+// optionFlags are those of a certificate beyond its names.
+func (c *cli) optionFlags(f *pflag.FlagSet) {
+	o := &c.args.Options
+	f.StringVar(&o.RequiredProfile, "required-profile", "", "profile that the CA must offer")
+	f.StringVar(&o.PreferredProfile, "preferred-profile", "", "profile to use if the CA offers it")
+	f.StringVar(&o.PreferredChain, "preferred-chain", "", "common name of an issuer in the chain that is wanted")
+	f.BoolVar(&o.MustStaple, "must-staple", false, "ask for the OCSP must-staple extension")
+	f.BoolVar(&o.ReuseKey, "reuse-key", false, "renew with the same private key")
+	f.BoolVar(&c.newKey, "new-key", false, "make a new private key this time, in spite of --reuse-key")
+	f.StringVar(&o.NotBefore, "not-before", "", "begin of the validity: RFC 3339 or +DURATION (default: the CA decides)")
+	f.StringVar(&o.NotAfter, "not-after", "", "end of the validity: RFC 3339 or +DURATION (default: the CA decides)")
+	f.BoolVar(&o.AllowSubset, "allow-subset-of-names", false, "take a certificate of the names that can be proven")
 }
 
 func (c *cli) settingFlags(f *pflag.FlagSet) {

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -93,8 +94,9 @@ func (e *Engine) change(ctx context.Context, cas *cas, a model.Account) (account
 	return accountUse{now, key, client, unlock}, settled
 }
 
-// RegisterAccount makes an account at a CA, or gives the one that exists.
-func (e *Engine) RegisterAccount(ctx context.Context, name, server string) (a model.Account, created bool, err error) {
+// RegisterAccount makes an account at a CA, or gives the one that exists. The
+// email, if there is one, is preferred to what is configured.
+func (e *Engine) RegisterAccount(ctx context.Context, name, server, email string) (a model.Account, created bool, err error) {
 	cas := newCAs(e)
 	defer cas.close()
 	r := model.Request{Server: server, Account: name}
@@ -103,6 +105,10 @@ func (e *Engine) RegisterAccount(ctx context.Context, name, server string) (a mo
 		return a, false, err
 	}
 	wanted := e.wanted(r)
+	wanted.Email = cmp.Or(email, wanted.Email)
+	if e.EAB != nil {
+		wanted.EABKid, wanted.EABKey = e.EAB.Kid, func() ([]byte, error) { return e.eabKey(e.EAB) }
+	}
 	a, unlock, err := e.known(ctx, client, wanted)
 	if err == nil {
 		unlock()
@@ -133,7 +139,7 @@ func (e *Engine) UpdateAccount(ctx context.Context, a model.Account, contacts *[
 		return a, err
 	}
 	terms := d.Terms != "" && d.Terms != a.Terms
-	if !terms && (contacts == nil || slices.Equal(*contacts, a.Contact)) {
+	if !terms && contacts == nil {
 		return a, &report.UsageError{Err: sdk.Hint(fmt.Errorf("account %s: nothing is to be changed", a.Name),
 			"give another contact with -m, or none with --no-email")}
 	}

@@ -52,6 +52,9 @@ func encodeKey(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
+// ParseKey reads a private key from the PEM form that a user has it in.
+func ParseKey(data []byte) (crypto.Signer, error) { return parseKey(data) }
+
 // parseKey reads PKCS #8 and the two older forms, which other clients write.
 func parseKey(data []byte) (crypto.Signer, error) {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {

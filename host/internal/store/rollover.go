@@ -14,6 +14,9 @@ import (
 // key.new.pem stands beside key.pem: the CA knows one of the two, and a run that
 // was killed does not know which. The file itself is the journal of the change.
 
+// CheckAccountName says what is wrong with the name of an account.
+func CheckAccountName(name string) error { return checkName("account", name) }
+
 const nextKey = "key.new.pem"
 
 // NextAccountKey gives the key that an account is being changed to. The error
