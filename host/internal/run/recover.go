@@ -43,23 +43,20 @@ func (e *Engine) Recover(ctx context.Context) error {
 // may be down, which is no reason to renew nothing elsewhere. They are tried
 // again by the next run.
 func (e *Engine) unlessOrders(err error) error {
-	if err == nil {
+	// Each journal has its own errors: one may hold an order and a challenge.
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var blocking []error
+		for _, one := range joined.Unwrap() {
+			blocking = append(blocking, e.unlessOrders(one))
+		}
+		return errors.Join(blocking...)
+	}
+	var failed *journal.FailedError
+	if errors.As(err, &failed) && failed.Entry.Order != nil {
+		e.Terminal.Warn("", "%v", err)
 		return nil
 	}
-	all := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		all = joined.Unwrap()
-	}
-	var blocking []error
-	for _, one := range all {
-		var failed *journal.FailedError
-		if errors.As(one, &failed) && failed.Entry.Order != nil {
-			e.Terminal.Warn("", "%v", one)
-			continue
-		}
-		blocking = append(blocking, one)
-	}
-	return errors.Join(blocking...)
+	return err
 }
 
 // recoverPerform has challenges taken away by an instance with the settings
