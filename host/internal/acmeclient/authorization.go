@@ -59,7 +59,7 @@ func (c *Client) PollAuthorization(ctx context.Context, url string) (model.Autho
 func (c *Client) Accept(ctx context.Context, challengeURL string) error {
 	_, err := c.post(ctx, challengeURL, []byte("{}"), always)
 	if refused := refusal(err); refused != nil && refused.Status < http.StatusInternalServerError &&
-		refused.Status != http.StatusTooManyRequests && c.begun(ctx, challengeURL) {
+		!rateLimited(err) && refused.Short() != "badNonce" && c.begun(ctx, challengeURL) {
 		return nil
 	}
 	if err != nil {

@@ -24,6 +24,8 @@ type Options struct {
 	UserAgent string
 	// ReachWithin is how long Directory tries to reach the CA. Zero: 20 s.
 	ReachWithin time.Duration
+	// RequestTimeout bounds one request, its answer included. Zero: 2 minutes.
+	RequestTimeout time.Duration
 	// Log is told of retries. Nil: nobody is.
 	Log func(format string, args ...any)
 	// OnRequest is told of every request that was answered, or that failed
@@ -70,7 +72,8 @@ type account struct {
 	acme *acme.Client
 }
 
-// requestTimeout bounds one request. Some CAs issue while finalize waits.
+// requestTimeout is the usual bound of one request. Some CAs issue while finalize
+// waits.
 const requestTimeout = 2 * time.Minute
 
 // New makes a client. Nothing is asked of the CA yet. The caller MUST call Close.
@@ -102,7 +105,7 @@ func New(o Options) (*Client, error) {
 	}
 	c.http = &http.Client{
 		Transport: c.transport,
-		Timeout:   requestTimeout,
+		Timeout:   cmp.Or(o.RequestTimeout, requestTimeout),
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			// A signature names its URL (RFC 8555 section 6.4): a signed
 			// request cannot be sent elsewhere.
@@ -137,7 +140,7 @@ func (c *Client) accountOf(key crypto.Signer, url string) *account {
 func (c *Client) xcrypto(key crypto.Signer) *acme.Client {
 	return &acme.Client{
 		Key: key, HTTPClient: c.http, DirectoryURL: c.server, UserAgent: c.userAgent,
-		RetryBackoff: xcryptoBackoff,
+		RetryBackoff: c.xcryptoBackoff,
 	}
 }
 

@@ -83,10 +83,19 @@ func (c *Client) waitOf(header http.Header, otherwise time.Duration) time.Durati
 }
 
 // xcryptoBackoff is acme.Client.RetryBackoff: how long x/crypto waits before its
-// nth retry, zero to stop. It is asked for 5xx, 429, a refused nonce, and for any
-// status below 400 that was not the wanted one.
-func xcryptoBackoff(n int, _ *http.Request, response *http.Response) time.Duration {
-	switch status := response.StatusCode; {
+// nth retry, zero to stop. The wait is ours, and over when it returns.
+func (c *Client) xcryptoBackoff(n int, r *http.Request, response *http.Response) time.Duration {
+	wait := xcryptoWait(n, response.StatusCode)
+	if wait == 0 || c.pause(r.Context(), wait) != nil {
+		return 0
+	}
+	return time.Nanosecond
+}
+
+// xcryptoWait is for 5xx, 429, a refused nonce, and any status below 400 that was
+// not the wanted one: these are what x/crypto would repeat.
+func xcryptoWait(n, status int) time.Duration {
+	switch {
 	case status >= http.StatusInternalServerError && n < maxTries:
 		return doubled(retryMin, retryMax, n-1)
 	case status == http.StatusTooManyRequests || status < 400 || status >= 500 || n > maxBadNonces:

@@ -64,13 +64,33 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.onRequest(r.Method, r.URL.String(), 0)
 		return nil, err
 	}
-	t.onRequest(r.Method, r.URL.String(), response.StatusCode)
 	if r.Method != http.MethodHead {
 		t.nonces.put(response.Header.Get("Replay-Nonce"))
 		response.Header.Del("Replay-Nonce")
 	}
-	response.Body = &limited{ReadCloser: response.Body, left: maxBody, host: r.URL.Host}
+	// It is read here, so that one that breaks off is no answer to x/crypto as
+	// well, which would take it for a mistake of the CA.
+	body, err := whole(response.Body, r.URL.Host)
+	if err != nil {
+		t.onRequest(r.Method, r.URL.String(), 0)
+		return nil, err
+	}
+	t.onRequest(r.Method, r.URL.String(), response.StatusCode)
+	response.Body = io.NopCloser(bytes.NewReader(body))
 	return response, nil
+}
+
+// whole reads a body to its end, or until it is longer than any answer should be.
+func whole(b io.ReadCloser, host string) ([]byte, error) {
+	defer b.Close()
+	body, err := io.ReadAll(io.LimitReader(b, maxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("the answer broke off: %w", err)
+	}
+	if len(body) > maxBody {
+		return nil, fmt.Errorf("the answer of %s is longer than %d bytes", host, maxBody)
+	}
+	return body, nil
 }
 
 // made is an answer that did not come from the CA just now.
@@ -79,22 +99,4 @@ func made(r *http.Request, header http.Header, body []byte) *http.Response {
 		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: r,
 	}
-}
-
-// limited is a body that fails when it is longer than any answer should be.
-type limited struct {
-	io.ReadCloser
-	left int
-	host string
-}
-
-func (l *limited) Read(p []byte) (int, error) {
-	if len(p) > l.left+1 {
-		p = p[:l.left+1]
-	}
-	n, err := l.ReadCloser.Read(p)
-	if l.left -= n; l.left < 0 {
-		return 0, fmt.Errorf("the answer of %s is longer than %d bytes", l.host, maxBody)
-	}
-	return n, err
 }
