@@ -60,7 +60,7 @@ func FuzzDecode(f *testing.F) {
 // placed wants a place in each of several errors.
 func placed(t *testing.T, err error, lines int) {
 	t.Helper()
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // asks about this error, not about its chain
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			placed(t, e, lines)
 		}

@@ -395,7 +395,7 @@ func (s *site) handshakes(l net.Listener) {
 			return
 		}
 		_ = conn.SetDeadline(time.Now().Add(time.Minute))
-		_ = tls.Server(conn, cfg).Handshake() //nolint:noctx // the connection has a deadline
+		_ = tls.Server(conn, cfg).Handshake()
 		_ = conn.Close()
 	}
 }

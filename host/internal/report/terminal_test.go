@@ -155,7 +155,7 @@ func TestAskEndsWithItsContext(t *testing.T) {
 
 func TestConfirm(t *testing.T) {
 	for in, want := range map[string]any{
-		"y\n": true, "YES\n": true, " n \n": false, "no\n": false, "what\n\ny\n": true, "what\n": sdk.ErrNotInteractive, "": sdk.ErrNotInteractive,
+		"y\n": true, "YES\n": true, "\tN\n": false, "no\n": false, "what\n\ny\n": true, "what\n": sdk.ErrNotInteractive, "": sdk.ErrNotInteractive,
 	} {
 		s := newScreen(strings.NewReader(in))
 		got, err := s.Confirm(t.Context(), "Really?")
