@@ -46,7 +46,7 @@ func startCA(t *testing.T, o testca.Options) *testca.CA {
 }
 
 // clientOf is a client of a CA that counts its requests by method.
-func clientOf(t *testing.T, ca *testca.CA, count *counter) *acmeclient.Client {
+func clientOf(t *testing.T, ca *testca.CA, count *counter, change ...func(*acmeclient.Options)) *acmeclient.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca.TLSRoots()) {
@@ -55,6 +55,9 @@ func clientOf(t *testing.T, ca *testca.CA, count *counter) *acmeclient.Client {
 	o := acmeclient.Options{Server: ca.DirectoryURL(), Roots: roots, Log: t.Logf}
 	if count != nil {
 		o.OnRequest = count.add
+	}
+	for _, c := range change {
+		c(&o)
 	}
 	client, err := acmeclient.New(o)
 	if err != nil {
@@ -163,13 +166,9 @@ func serveAnswers(t *testing.T) *answers {
 	return a
 }
 
-// prove does http-01 for one authorization.
-func prove(ctx context.Context, t *testing.T, client *acmeclient.Client, web *answers, url string) model.Authorization {
+// answer puts the answer to http-01 in place.
+func (a *answers) answer(t *testing.T, client *acmeclient.Client, z model.Authorization) model.ACMEChallenge {
 	t.Helper()
-	z, err := client.Authorization(ctx, url)
-	if err != nil {
-		t.Fatal(err)
-	}
 	challenge := pick(t, z, "http-01")
 	path, err := client.HTTP01Path(challenge.Token)
 	if err != nil {
@@ -179,7 +178,18 @@ func prove(ctx context.Context, t *testing.T, client *acmeclient.Client, web *an
 	if err != nil {
 		t.Fatal(err)
 	}
-	web.Store(path, body)
+	a.Store(path, body)
+	return challenge
+}
+
+// prove does http-01 for one authorization.
+func prove(ctx context.Context, t *testing.T, client *acmeclient.Client, web *answers, url string) model.Authorization {
+	t.Helper()
+	z, err := client.Authorization(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenge := web.answer(t, client, z)
 	if err := client.Accept(ctx, challenge.URL); err != nil {
 		t.Fatal(err)
 	}
