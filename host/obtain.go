@@ -21,6 +21,12 @@ type ObtainRequest struct {
 	Expand bool
 	// NoDeploy obtains only.
 	NoDeploy bool
+	// NewKey makes a new key in spite of ReuseKey.
+	NewKey bool
+	// Debug shows what is in place and waits before the CA is told.
+	Debug bool
+	// DryRun proves every name at a test CA and keeps nothing.
+	DryRun bool
 }
 
 // Obtain gets what the command line or else the configuration asks for, and
@@ -31,6 +37,7 @@ func Obtain(ctx context.Context, b Base, r ObtainRequest) (outcomes []Outcome, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
+	e.NewKey, e.Debug, e.DryRun = r.NewKey, r.Debug, r.DryRun
 	return e.Run(ctx, b.want(r))
 }
 
@@ -54,7 +61,7 @@ func asksNothing(a config.Args) bool { return a.CertName == "" && len(a.Domains(
 
 func (b Base) want(r ObtainRequest) run.Want {
 	return run.Want{
-		Force: r.Force, NoDeploy: r.NoDeploy,
+		Force: r.Force, NoDeploy: r.NoDeploy, BackOff: asksNothing(r.Args),
 		Requests: func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if asksNothing(r.Args) {
 				return b.configured(lineages)
@@ -101,7 +108,7 @@ func (b Base) asked(ctx context.Context, r ObtainRequest, lineages map[string]mo
 	}
 	request = choice.Request
 	if base, known = b.base(request.Name, lineages); known {
-		request = inherit(request, base, r.Args)
+		request = b.inherit(request, base, r.Args)
 	}
 	return request, nil
 }
@@ -127,7 +134,9 @@ func (b Base) fromFiles(name string) (model.Request, bool) {
 	return requests[at], true
 }
 
-func inherit(r, base model.Request, a config.Args) model.Request {
+// inherit fills in what the command line does not say. With names it says
+// everything about the CA, if only by the default.
+func (b Base) inherit(r, base model.Request, a config.Args) model.Request {
 	if len(r.Authenticate) == 0 {
 		r.Authenticate = base.Authenticate
 	}
@@ -144,6 +153,12 @@ func inherit(r, base model.Request, a config.Args) model.Request {
 	}
 	if r.CABundle == "" && r.Server == base.Server {
 		r.CABundle = base.CABundle
+	}
+	if len(a.Domains()) == 0 && a.Account == "" && !b.Config.ServerGiven {
+		r.Server, r.Account = base.Server, base.Account
+	}
+	if r.Options == (config.Options{}) {
+		r.Options = base.Options
 	}
 	if a.KeyType == "" && base.KeyType != "" {
 		r.KeyType = base.KeyType

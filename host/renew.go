@@ -16,6 +16,8 @@ type RenewRequest struct {
 	// CertName renews one lineage; empty: all that are due.
 	CertName string
 	Force    bool
+	// DryRun proves every name at a test CA and keeps nothing.
+	DryRun bool
 }
 
 // Renew renews what is due: every lineage as it was obtained, or as the
@@ -26,8 +28,9 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
+	e.DryRun = r.DryRun
 	return e.Run(ctx, run.Want{
-		Force: r.Force,
+		Force: r.Force, BackOff: r.CertName == "",
 		Requests: func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if r.CertName == "" {
 				return b.existing(lineages)

@@ -121,7 +121,7 @@ func docsWorld(t *testing.T, work string) []string {
 	return []string{
 		"PATH=" + shims + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"HOME=" + filepath.Join(work, "home"), "WORK=" + work, "ROOT=" + root, "PREFIX_UNDER_TEST=" + prefix,
-		"DOCS_PORT=" + port, "DOCS_SERVER=" + ca.DirectoryURL(),
+		"DOCS_PORT=" + port, "CERTWRIGHT_SERVER=" + ca.DirectoryURL(),
 		"CERTWRIGHT_CA_BUNDLE=" + filepath.Join(work, "ca.pem"),
 		"CERTWRIGHT_STATE_DIR=" + filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR=" + filepath.Join(work, "etc"),
 	}

@@ -42,6 +42,7 @@ func (c *cli) obtain(cmd *cobra.Command, noDeploy bool) error {
 	}
 	outcomes, err := host.Obtain(cmd.Context(), base, host.ObtainRequest{
 		Args: c.args, Force: c.force, Expand: c.expand, NoDeploy: noDeploy,
+		NewKey: c.newKey, Debug: c.debug, DryRun: c.dryRun,
 	})
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func (c *cli) renewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			outcomes, err := host.Renew(cmd.Context(), base, host.RenewRequest{CertName: name, Force: c.force})
+			outcomes, err := host.Renew(cmd.Context(), base, host.RenewRequest{CertName: name, Force: c.force, DryRun: c.dryRun})
 			if err != nil {
 				return err
 			}
@@ -96,6 +97,7 @@ func (c *cli) renewCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&name, "cert-name", "", "renew this one only")
 	cmd.Flags().BoolVar(&c.force, "force-renewal", false, "renew even what is not due")
+	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA, keep and deploy nothing")
 	c.settingFlags(cmd.Flags())
 	c.caFlags(cmd.Flags())
 	return cmd

@@ -81,11 +81,12 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"gone":        checkGone,
 		"noleftovers": noLeftovers,
 		"expand":      expandFile,
+		"revoked":     checkRevoked,
 		"stall":       stall,
 	}
 }
 
-// startCA is `ca [reject=N] [reuse=N] [sleep=N] [eab] [broken=NAME]`: a test CA
+// startCA is `ca [reject=N] [reuse=N] [eab] [profiles] [broken=NAME]`: a test CA
 // that looks for challenges at $HTTP_PORT and $TLS_PORT. It sets $SERVER and
 // $CA_BUNDLE.
 func startCA(ts *testscript.TestScript, neg bool, args []string) {
@@ -108,10 +109,13 @@ func startCA(ts *testscript.TestScript, neg bool, args []string) {
 			o.NonceReject = number(value)
 		case "reuse":
 			o.AuthzReuse = number(value)
-		case "sleep":
-			o.Sleep, o.SleepSeconds = true, number(value)
 		case "eab":
 			o.EABRequired, o.EABKeys = true, map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
+		case "profiles":
+			o.Profiles = map[string]testca.Profile{
+				"default": {Description: "ninety days", Validity: 90 * 24 * time.Hour},
+				"short":   {Description: "six days", Validity: 6 * 24 * time.Hour},
+			}
 		case "broken":
 			broken = value
 		default:
@@ -121,6 +125,7 @@ func startCA(ts *testscript.TestScript, neg bool, args []string) {
 	ca, err := testca.Start(context.Background(), o)
 	ts.Check(err)
 	ts.Defer(func() { _ = ca.Close() })
+	started.Store(ca.DirectoryURL(), ca)
 	if broken != "" {
 		ca.DNS().SetSERVFAIL(broken)
 	}

@@ -28,6 +28,8 @@ type Config struct {
 	Email string
 	// Server is the directory URL of the CA.
 	Server string
+	// ServerGiven says that it is not just the default.
+	ServerGiven bool
 	// CABundle is a PEM file of roots for the connection to the CA; empty: the
 	// system's.
 	CABundle string
@@ -171,6 +173,15 @@ func (c *Config) Account(name string) (Account, bool) {
 var servers = map[string]string{
 	"letsencrypt":         "https://acme-v02.api.letsencrypt.org/directory",
 	"letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+
+// TestServer is where a dry run goes instead of a CA: its test CA if it is known
+// to have one, else the CA itself.
+func TestServer(server string) string {
+	if server == servers["letsencrypt"] {
+		return servers["letsencrypt-staging"]
+	}
+	return server
 }
 
 // ServerURL gives the directory URL of a CA by short name or URL.

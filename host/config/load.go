@@ -49,7 +49,6 @@ func Load(s Sources) (*Config, error) {
 	v := viper.New()
 	v.SetConfigType("yaml")
 	v.SetEnvPrefix(envPrefix)
-	v.SetDefault("server", "letsencrypt")
 	v.SetDefault("key_type", string(model.P256))
 	v.SetDefault("state_dir", defaultDir("XDG_STATE_HOME", ".local/state", "/var/lib/certwright"))
 	for key := range scalars {
@@ -136,8 +135,9 @@ func fromViper(v *viper.Viper, s Sources, cfg *Config) error {
 		return errors.Join(errs...)
 	}
 	cfg.Email, cfg.KeyType = v.GetString("email"), model.KeyType(v.GetString("key_type"))
+	cfg.ServerGiven = v.GetString("server") != ""
 	var err error
-	if cfg.Server, err = ServerURL(v.GetString("server")); err != nil {
+	if cfg.Server, err = ServerURL(cmp.Or(v.GetString("server"), "letsencrypt")); err != nil {
 		fail("server", err)
 	}
 	if cfg.AgreeTOS, err = strconv.ParseBool(cmp.Or(v.GetString("agree_tos"), "false")); err != nil {
@@ -206,7 +206,7 @@ func (c *Config) checkCertificate(cert Certificate) []error {
 	}
 	uses := append(append([]string{}, cert.Deploy...), cert.Hooks...)
 	for _, r := range cert.Authenticate {
-		uses = append(uses, r.With...)
+		uses = append(uses, r.Instances()...)
 	}
 	for _, name := range uses {
 		if err := checkInstanceName(name); err != nil {

@@ -64,7 +64,7 @@ func TestAuthenticatorGrammar(t *testing.T) {
 		}
 		var got []string
 		for _, id := range r.Identifiers {
-			got = append(got, id.String()+"="+strings.Join(r.With(id), ","))
+			got = append(got, id.String()+"="+strings.Join(slices.Concat(r.Ways(id)...), ","))
 		}
 		if text := strings.Join(got, " "); text != tt.want {
 			t.Errorf("%s: %s, want %s", tt.line, text, tt.want)

@@ -44,8 +44,29 @@ func KeyTypes() []KeyType { return []KeyType{P256, P384, RSA2048, RSA3072, RSA40
 type Rule struct {
 	// Match is an exact name, "*.x", a ".zone" suffix or "type:ip"; empty
 	// matches everything.
-	Match string   `json:"match,omitempty"`
-	With  []string `json:"with"`
+	Match string `json:"match,omitempty"`
+	// With are instances of which the first that can is used, the next ones are
+	// the fallback.
+	With []string `json:"with,omitempty"`
+	// WithAll are instances that all have to put the response in place: a zone
+	// that is served by two providers. One of With and WithAll is set.
+	WithAll []string `json:"with_all,omitempty"`
+}
+
+// Instances that the rule names.
+func (r Rule) Instances() []string { return slices.Concat(r.With, r.WithAll) }
+
+// Ways gives what may prove a name, in order: each is a set of instances that
+// do it together, mostly one.
+func (r Rule) Ways() [][]string {
+	var out [][]string
+	for _, name := range r.With {
+		out = append(out, []string{name})
+	}
+	if len(r.WithAll) > 0 {
+		out = append(out, r.WithAll)
+	}
+	return out
 }
 
 // Matches says whether the rule is for this identifier.
@@ -129,11 +150,11 @@ type Options struct {
 	AllowSubset bool `json:"allow_subset_of_names,omitempty"`
 }
 
-// With gives the instances for an identifier by the first rule that matches.
-func (r Request) With(id Identifier) []string {
+// Ways gives what may prove an identifier, by the first rule that matches.
+func (r Request) Ways(id Identifier) [][]string {
 	for _, rule := range r.Authenticate {
 		if rule.Matches(id) {
-			return rule.With
+			return rule.Ways()
 		}
 	}
 	return nil
@@ -155,7 +176,7 @@ func Names(ids []Identifier) []string {
 func (r Request) Uses() []string {
 	var out []string
 	for _, rule := range r.Authenticate {
-		out = append(out, rule.With...)
+		out = append(out, rule.Instances()...)
 	}
 	out = append(out, r.Deploy...)
 	out = append(out, r.Hooks...)

@@ -38,17 +38,22 @@ func TestRuleMatches(t *testing.T) {
 	}
 }
 
-func TestRequestWith(t *testing.T) {
+func TestRequestWays(t *testing.T) {
 	r := Request{
-		Authenticate: []Rule{{Match: "a.example", With: []string{"one"}}, {Match: ".example", With: []string{"two", "one"}}},
-		Deploy:       []string{"files", "two"}, Hooks: []string{"notify"},
+		Authenticate: []Rule{
+			{Match: "a.example", With: []string{"one"}}, {Match: "all.example", WithAll: []string{"two", "three"}},
+			{Match: ".example", With: []string{"two", "one"}},
+		},
+		Deploy: []string{"files", "two"}, Hooks: []string{"notify"},
 	}
-	for name, want := range map[string][]string{"a.example": {"one"}, "b.example": {"two", "one"}, "other.test": nil} {
-		if got := r.With(dns(name)); !cmp.Equal(got, want) {
+	for name, want := range map[string][][]string{
+		"a.example": {{"one"}}, "all.example": {{"two", "three"}}, "b.example": {{"two"}, {"one"}}, "other.test": nil,
+	} {
+		if got := r.Ways(dns(name)); !cmp.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if diff := cmp.Diff([]string{"files", "notify", "one", "two"}, r.Uses()); diff != "" {
+	if diff := cmp.Diff([]string{"files", "notify", "one", "three", "two"}, r.Uses()); diff != "" {
 		t.Errorf("uses (-want +got):\n%s", diff)
 	}
 }

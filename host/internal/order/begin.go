@@ -35,12 +35,9 @@ func begin(ctx context.Context, d Deps, r model.Request, ids []model.Identifier)
 		o, err = d.CA.NewOrder(ctx, n)
 	}
 	if err == nil && d.DryRun {
-		o, err = anew(ctx, d, n, o)
+		return anew(ctx, d, n, o)
 	}
-	if err != nil {
-		return o, fmt.Errorf("order a certificate for %s: %w", strings.Join(model.Names(ids), ", "), err)
-	}
-	return o, nil
+	return o, err
 }
 
 func newOrder(ctx context.Context, d Deps, r model.Request, ids []model.Identifier) (n model.NewOrder, err error) {

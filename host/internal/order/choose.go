@@ -140,6 +140,10 @@ func offeredTypes(a model.Authorization) string {
 		types = append(types, c.Type)
 	}
 	slices.Sort(types)
+	return orNone(types)
+}
+
+func orNone(types []string) string {
 	if len(types) == 0 {
 		return "none"
 	}

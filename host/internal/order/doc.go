@@ -33,6 +33,7 @@ type CA interface {
 
 	KeyAuthorization(token string) (string, error)
 	DNS01Value(token string) (string, error)
+	DNSAccount01Name(domain string) (string, error)
 	HTTP01Path(token string) (string, error)
 	TLSALPN01Certificate(token string, id model.Identifier) (certPEM, keyPEM []byte, err error)
 }

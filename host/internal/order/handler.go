@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 
@@ -25,10 +24,11 @@ type handler struct {
 	tried   map[model.Identifier][]string
 }
 
-// proof is one authorization and how it is going to be proven.
+// proof is one authorization and how it is going to be proven: by every
+// instance of one way.
 type proof struct {
 	auth       model.Authorization
-	instance   string
+	way        []string
 	challenges []model.Challenge
 	urls       []string
 }
@@ -48,9 +48,9 @@ func (p proof) asks(id string) bool {
 
 // choose decides for each authorization which instance answers which
 // challenges. Nothing is performed if one name has no way.
-func (h *handler) choose(ctx context.Context, pending []model.Authorization) (map[string][]proof, error) {
+func (h *handler) choose(ctx context.Context, pending []model.Authorization) ([]proof, error) {
 	asked := h.ask(ctx, pending)
-	chosen := map[string][]proof{}
+	var chosen []proof
 	var failures []Failure
 	for _, a := range pending {
 		p, err := h.chooseOne(a, asked)
@@ -58,7 +58,7 @@ func (h *handler) choose(ctx context.Context, pending []model.Authorization) (ma
 			failures = append(failures, Failure{Identifier: a.Identifier, Err: err})
 			continue
 		}
-		chosen[p.instance] = append(chosen[p.instance], p)
+		chosen = append(chosen, p)
 	}
 	if len(failures) > 0 {
 		return nil, &FailedError{failures}
@@ -70,17 +70,17 @@ func (h *handler) chooseOne(a model.Authorization, asked map[string]preferred) (
 	if a.Status != model.StatusPending {
 		return proof{}, failureOf(a)
 	}
-	names := candidates(h.request, a.Identifier, h.tried)
-	if len(names) == 0 {
+	ways := candidates(h.request, a.Identifier, h.tried)
+	if len(ways) == 0 {
 		return proof{}, errors.New("no authenticator is named for it: give one with -a or in authenticate")
 	}
 	var reasons []string
-	for _, name := range names {
-		p, err := h.try(a, name, asked[name])
+	for _, way := range ways {
+		p, err := h.try(a, way, asked)
 		if err == nil {
 			return p, nil
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %v", name, err))
+		reasons = append(reasons, err.Error())
 	}
 	text := strings.Join(reasons, "; ")
 	if len(a.Challenges) == 1 && a.Challenges[0].Type == sdk.DNS01 {
@@ -89,22 +89,24 @@ func (h *handler) chooseOne(a model.Authorization, asked map[string]preferred) (
 	return proof{}, errors.New(text)
 }
 
-func (h *handler) try(a model.Authorization, name string, in preferred) (proof, error) {
-	if in.err != nil {
-		return proof{}, in.err
-	}
-	types, err := preferences(h.request.Preferred, in.instance.Description, in.of(a.Identifier))
-	if err != nil {
-		return proof{}, err
+// try finds the challenges that every instance of the way can answer.
+func (h *handler) try(a model.Authorization, way []string, asked map[string]preferred) (proof, error) {
+	var types []string
+	for i, name := range way {
+		mine, err := h.typesOf(a, asked[name])
+		if err != nil {
+			return proof{}, fmt.Errorf("%s: %w", name, err)
+		}
+		if i == 0 {
+			types = mine
+		}
+		types = slices.DeleteFunc(types, func(t string) bool { return !slices.Contains(mine, t) })
 	}
 	path, err := challengePath(a.Challenges, types, singletons(a))
 	if err != nil {
-		return proof{}, fmt.Errorf("%w: it has %s, the CA offers %s", err, strings.Join(types, ", "), offeredTypes(a))
+		return proof{}, fmt.Errorf("%s: %w: it has %s, the CA offers %s", label(way), err, orNone(types), offeredTypes(a))
 	}
-	if in.instance.Description.DNS == sdk.HostDNS && slices.ContainsFunc(path, func(i int) bool { return strings.HasPrefix(a.Challenges[i].Type, "dns-") }) {
-		return proof{}, errors.New("its plugin wants the host to find the zone and to wait for DNS, which this version does not do yet")
-	}
-	p := proof{auth: a, instance: name}
+	p := proof{auth: a, way: way}
 	for _, i := range path {
 		c, err := h.material(a, a.Challenges[i])
 		if err != nil {
@@ -114,6 +116,20 @@ func (h *handler) try(a model.Authorization, name string, in preferred) (proof, 
 		p.urls = append(p.urls, a.Challenges[i].URL)
 	}
 	return p, nil
+}
+
+func (h *handler) typesOf(a model.Authorization, in preferred) ([]string, error) {
+	if in.err != nil {
+		return nil, in.err
+	}
+	types, err := preferences(h.request.Preferred, in.instance.Description, in.of(a.Identifier))
+	if err != nil {
+		return nil, err
+	}
+	if in.instance.Description.DNS == sdk.HostDNS && !slices.ContainsFunc(types, func(t string) bool { return !strings.HasPrefix(t, "dns-") }) {
+		return nil, errors.New("its plugin wants the host to find the zone and to wait for DNS, which this version does not do yet")
+	}
+	return types, nil
 }
 
 // material computes what the plugin needs (RFC 8555 section 8, RFC 8737).
@@ -133,6 +149,11 @@ func (h *handler) material(a model.Authorization, offered model.ACMEChallenge) (
 	case sdk.DNS01:
 		c.DNS = &sdk.DNSChallenge{Name: "_acme-challenge." + a.Identifier.Value}
 		c.DNS.Value, err = h.CA.DNS01Value(offered.Token)
+	case "dns-account-01":
+		c.DNS = &sdk.DNSChallenge{}
+		if c.DNS.Name, err = h.CA.DNSAccount01Name(a.Identifier.Value); err == nil {
+			c.DNS.Value, err = h.CA.DNS01Value(offered.Token)
+		}
 	case sdk.TLSALPN01:
 		c.ALPN = &sdk.ALPNChallenge{ServerName: serverName(a.Identifier)}
 		c.ALPN.CertPEM, c.ALPN.KeyPEM, err = h.CA.TLSALPN01Certificate(offered.Token, a.Identifier)
@@ -185,8 +206,10 @@ func (p preferred) of(id model.Identifier) sdk.Preference {
 func (h *handler) ask(ctx context.Context, pending []model.Authorization) map[string]preferred {
 	ids := map[string][]model.Identifier{}
 	for _, a := range pending {
-		for _, name := range candidates(h.request, a.Identifier, h.tried) {
-			ids[name] = append(ids[name], a.Identifier)
+		for _, name := range slices.Concat(candidates(h.request, a.Identifier, h.tried)...) {
+			if !slices.Contains(ids[name], a.Identifier) {
+				ids[name] = append(ids[name], a.Identifier)
+			}
 		}
 	}
 	out := map[string]preferred{}
@@ -226,32 +249,4 @@ func (h *handler) askOne(ctx context.Context, name string, ids []model.Identifie
 		p.answers[a.Identifier] = a
 	}
 	return p
-}
-
-// answer runs the batches of all instances side by side and collects every
-// failure.
-func (h *handler) answer(ctx context.Context, chosen map[string][]proof) error {
-	names := make([]string, 0, len(chosen))
-	for name := range chosen {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	failures := make([][]Failure, len(names))
-	errs := make([]error, len(names))
-	var group errgroup.Group
-	for i, name := range names {
-		group.Go(func() error {
-			b := &batch{handler: h, proofs: chosen[name]}
-			failures[i], errs[i] = b.run(ctx, name)
-			return nil
-		})
-	}
-	_ = group.Wait() // errors are in errs
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	if all := slices.Concat(failures...); len(all) > 0 {
-		return &FailedError{all}
-	}
-	return nil
 }

@@ -288,7 +288,7 @@ func TestRefusedOrder(t *testing.T) {
 	web := w.add("web")
 	err := w.fail(w.bounded(), request("web", "a.test", "blocked.test"))
 	var refused *model.ACMEError
-	if !errors.As(err, &refused) || refused.Short() != "rejectedIdentifier" || !strings.HasPrefix(err.Error(), "order a certificate for a.test, blocked.test: ") {
+	if !errors.As(err, &refused) || refused.Short() != "rejectedIdentifier" || !strings.HasPrefix(err.Error(), "ordering a certificate for a.test, blocked.test: ") {
 		t.Error(err)
 	}
 	web.called(t, 0)

@@ -93,11 +93,15 @@ func nextCandidates(r model.Request, failed *FailedError, tried map[model.Identi
 	return len(failed.Failures) > 0
 }
 
-func candidates(r model.Request, id model.Identifier, tried map[model.Identifier][]string) []string {
-	return slices.DeleteFunc(slices.Clone(r.With(id)), func(name string) bool {
-		return slices.Contains(tried[id], name)
+// candidates are the ways to prove a name that have not been tried.
+func candidates(r model.Request, id model.Identifier, tried map[model.Identifier][]string) [][]string {
+	return slices.DeleteFunc(slices.Clone(r.Ways(id)), func(way []string) bool {
+		return slices.Contains(tried[id], label(way))
 	})
 }
+
+// label names the instances of a way, as a failure shows them.
+func label(way []string) string { return strings.Join(way, " and ") }
 
 // attempt is one order from beginning to end.
 func attempt(

@@ -140,6 +140,9 @@ func changed(l model.Lineage, r model.Request) string {
 	if !slices.Equal(have, want) {
 		return "its names changed" + difference(have, want)
 	}
+	if l.Request.Server != r.Server {
+		return fmt.Sprintf("its CA changes from %s to %s", l.Request.Server, r.Server)
+	}
 	if l.Version.KeyType != r.KeyType {
 		return fmt.Sprintf("its key type changes from %s to %s", l.Version.KeyType, r.KeyType)
 	}

@@ -211,7 +211,7 @@ func (t *Terminal) Plan(p model.Plan) {
 		text := fmt.Sprintf("%-7s %s: %s\n", item.Action, item.Request.Name, item.Why)
 		if item.Action == model.Issue || item.Action == model.Renew {
 			for _, id := range item.Request.Identifiers {
-				text += fmt.Sprintf("          %s proven by %s\n", id, orNobody(item.Request.With(id)))
+				text += fmt.Sprintf("          %s proven by %s\n", id, orNobody(item.Request.Ways(id)))
 			}
 			if len(item.Deploy) > 0 {
 				text += "          then deployed to " + strings.Join(item.Deploy, ", ") + "\n"
@@ -221,11 +221,15 @@ func (t *Terminal) Plan(p model.Plan) {
 	}
 }
 
-func orNobody(names []string) string {
-	if len(names) == 0 {
+func orNobody(ways [][]string) string {
+	if len(ways) == 0 {
 		return "nobody: name an authenticator"
 	}
-	return strings.Join(names, ", else ")
+	var out []string
+	for _, way := range ways {
+		out = append(out, strings.Join(way, " and "))
+	}
+	return strings.Join(out, ", else ")
 }
 
 // Certificates lists lineages.

@@ -26,6 +26,9 @@ type cas struct {
 	engine  *Engine
 	mu      sync.Mutex
 	clients map[string]*ca
+	// entering keeps the orders of this process from waiting for each other
+	// where the first has to register an account: by account.
+	entering sync.Map
 	warming sync.WaitGroup
 }
 
@@ -67,8 +70,16 @@ func (c *cas) get(ctx context.Context, r model.Request) (*ca, error) {
 }
 
 // bundle is the file of roots that is configured now, or else the one that the
-// request was made with.
-func (e *Engine) bundle(r model.Request) string { return cmp.Or(e.Config.CABundle, r.CABundle) }
+// request was made with, or else the one that its account was registered with.
+func (e *Engine) bundle(r model.Request) string {
+	if configured := cmp.Or(e.Config.CABundle, r.CABundle); configured != "" {
+		return configured
+	}
+	if a, _, err := e.Store.Account(r.Account); err == nil && a.Server == r.Server {
+		return a.CABundle
+	}
+	return "" // without an account nothing is known of its CA
+}
 
 // warm fetches the directories while the plugins start. Errors come again where
 // they matter.
@@ -109,13 +120,16 @@ func caRoots(bundle string) (*x509.CertPool, error) {
 
 // NewOrder implements order.CA.
 func (c *ca) NewOrder(ctx context.Context, n model.NewOrder) (model.Order, error) {
-	return c.Client.NewOrder(ctx, n.Identifiers)
+	return c.NewOrderWith(ctx, acmeclient.OrderRequest(n))
 }
 
 // Certificate implements order.CA.
-func (c *ca) Certificate(ctx context.Context, url string, _ func([]byte) bool) ([]byte, bool, error) {
-	chain, err := c.Client.Certificate(ctx, url)
-	return chain, true, err
+func (c *ca) Certificate(ctx context.Context, url string, want func([]byte) bool) ([]byte, bool, error) {
+	if want == nil {
+		chain, err := c.Client.Certificate(ctx, url)
+		return chain, true, err
+	}
+	return c.CertificateChain(ctx, url, want)
 }
 
 // Register implements order.Registrar.
@@ -138,6 +152,11 @@ func (e *Engine) account(ctx context.Context, r model.Request, t *team) (*ca, fu
 	wanted := e.wanted(r)
 	if _, err := client.Directory(ctx); err != nil {
 		return nil, nil, err
+	}
+	entry, _ := t.cas.entering.LoadOrStore(r.Account, &sync.Mutex{})
+	if one, ok := entry.(*sync.Mutex); ok {
+		one.Lock()
+		defer one.Unlock()
 	}
 	for {
 		_, unlock, err := e.known(ctx, client, wanted)

@@ -57,7 +57,8 @@ func TestAccountIsRegisteredOnce(t *testing.T) {
 	defer team.stop(t.Context())
 	r := model.Request{Name: "cert", Server: ca.DirectoryURL(), Account: "main"}
 	ctx := limited(t)
-	var all sync.WaitGroup
+	var all, entered sync.WaitGroup
+	entered.Add(4)
 	for range 4 {
 		all.Go(func() {
 			client, release, err := e.account(ctx, r, team)
@@ -65,6 +66,10 @@ func TestAccountIsRegisteredOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			// Everyone has it before anyone lets go: nobody waits for another's
+			// order to end.
+			entered.Done()
+			entered.Wait()
 			defer release()
 			if _, err := client.NewOrder(ctx, model.NewOrder{Identifiers: []model.Identifier{{Type: "dns", Value: "a.test"}}}); err != nil {
 				t.Error(err)

@@ -13,10 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certwright/certwright/host/config"
-	"github.com/certwright/certwright/host/internal/deploy"
 	"github.com/certwright/certwright/host/internal/journal"
 	"github.com/certwright/certwright/host/internal/model"
-	"github.com/certwright/certwright/host/internal/order"
 	"github.com/certwright/certwright/host/internal/plan"
 	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/report"
@@ -38,7 +36,11 @@ type Engine struct {
 	EAB     *config.EAB
 	Version string
 	RunID   string
-	Now     func() time.Time
+	// DryRun, Debug and NewKey: see order.Deps.
+	DryRun bool
+	Debug  bool
+	NewKey bool
+	Now    func() time.Time
 
 	resources resources
 	// resume are orders of interrupted runs, by lineage, that this one can go
@@ -54,6 +56,9 @@ type Want struct {
 	Requests func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error)
 	Force    bool
 	NoDeploy bool
+	// BackOff leaves alone what has failed lately, and asks the CAs for renewal
+	// windows: for runs by a timer.
+	BackOff bool
 	// DeployTo plans deployments to these targets and nothing else.
 	DeployTo []string
 }
@@ -62,6 +67,11 @@ type Want struct {
 func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 	if err := e.Recover(ctx); err != nil {
 		return nil, err
+	}
+	if w.BackOff {
+		if err := e.windows(ctx); err != nil {
+			return nil, err
+		}
 	}
 	p, lineages, err := e.Plan(ctx, w)
 	if err != nil {
@@ -100,7 +110,7 @@ func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, map[string]model
 	}
 	return plan.Make(plan.Input{
 		Now: e.Now(), Requests: requests, Lineages: lineages,
-		Force: w.Force, NoDeploy: w.NoDeploy, DeployTo: w.DeployTo,
+		Force: w.Force || e.DryRun, NoDeploy: w.NoDeploy || e.DryRun, BackOff: w.BackOff, DeployTo: w.DeployTo,
 	}), lineages, nil
 }
 
@@ -115,6 +125,12 @@ func (e *Engine) do(ctx context.Context, item model.Item, t *team) model.Outcome
 	}
 	defer unlock()
 	planned := item.Version
+	if e.DryRun {
+		if item.Action != model.None {
+			out.Err = e.dryRun(ctx, r, l, t)
+		}
+		return out
+	}
 	if item.Action == model.Issue || item.Action == model.Renew {
 		if l.Version != nil && l.Version.Number != planned {
 			e.Terminal.Tell(r.Name, "another run has obtained version %d meanwhile", l.Version.Number)
@@ -152,84 +168,4 @@ func (e *Engine) open(ctx context.Context, r model.Request) (model.Lineage, func
 		return l, nil, err
 	}
 	return l, unlock, nil
-}
-
-// obtain gets a new version and keeps it.
-func (e *Engine) obtain(ctx context.Context, r model.Request, l model.Lineage, t *team) (model.Lineage, error) {
-	client, release, err := e.account(ctx, r, t)
-	if err != nil {
-		return e.failed(l, err)
-	}
-	defer release()
-	result, err := order.Obtain(ctx, e.orderDeps(client, t, r, l), r)
-	if err != nil {
-		return e.failed(l, err)
-	}
-	next := l
-	next.Request, next.Instances, next.Failures, next.Skipped, next.ARI = r, t.configs(r, l), nil, result.Skipped, nil
-	next, err = e.Store.Commit(next, result.OrderID, result.Issued)
-	if err != nil {
-		return e.failed(l, fmt.Errorf("keep the certificate: %w", err))
-	}
-	e.Terminal.Tell(r.Name, "version %d is obtained, valid until %s", next.Version.Number, next.Version.NotAfter.UTC().Format("2006-01-02 15:04 UTC"))
-	return next, result.Done()
-}
-
-// failed keeps account of a failure, if there is a lineage to keep it in.
-func (e *Engine) failed(l model.Lineage, err error) (model.Lineage, error) {
-	if l.Version == nil {
-		return l, err
-	}
-	f := model.Failures{Count: 1, Last: e.Now().UTC(), Error: e.Secrets.Redact(err.Error())}
-	if l.Failures != nil {
-		f.Count += l.Failures.Count
-	}
-	l.Failures = &f
-	return l, errors.Join(err, e.Store.SaveLineage(l))
-}
-
-// deploy brings the newest version to the targets, one after the other; one
-// that fails does not stop the others.
-func (e *Engine) deploy(ctx context.Context, l model.Lineage, targets []string, t *team) (model.Lineage, error) {
-	issued, err := e.Store.Read(l.Name, l.Version.Number)
-	if err != nil {
-		return l, err
-	}
-	cert := deploy.Certificate{
-		Lineage: l.Name, Version: l.Version.Number, Identifiers: l.Request.Identifiers, Issued: issued, Paths: e.Store.LivePaths(l.Name),
-	}
-	state := map[string]model.Target{}
-	for name, target := range l.Targets {
-		state[name] = target
-	}
-	var errs []error
-	for _, name := range targets {
-		after, err := e.deployTo(ctx, t, name, cert, l.Targets[name])
-		after.Error = e.Secrets.Redact(after.Error)
-		state[name] = after
-		l.Targets = state
-		l = t.remember(l, name)
-		errs = append(errs, err, e.Store.SaveLineage(l))
-	}
-	return l, errors.Join(errs...)
-}
-
-func (e *Engine) deployTo(ctx context.Context, t *team, name string, cert deploy.Certificate, before model.Target) (model.Target, error) {
-	fail := func(err error) (model.Target, error) {
-		before.Error, before.At = err.Error(), e.Now().UTC()
-		return before, err
-	}
-	instance, err := t.get(ctx, cert.Lineage, name)
-	if err != nil {
-		return fail(err)
-	}
-	// A roll back takes the newest checkpoint: one deployment at a time.
-	unlock, err := e.Store.Lock(ctx, "instance-"+name, true)
-	if err != nil {
-		return fail(err)
-	}
-	defer unlock()
-	return deploy.Run(ctx, deploy.Deps{
-		Pointers: e.Store, Journal: journalling{Journal: e.Journal}, Story: e.Terminal, RunID: e.RunID, Now: e.Now,
-	}, deploy.Target{Config: instance.config, Description: instance.Description(), Installer: instance.Installer()}, cert, before)
 }

@@ -95,7 +95,7 @@ func uses(item model.Item) []use {
 	var out []use
 	if item.Action == model.Issue || item.Action == model.Renew {
 		for _, rule := range item.Request.Authenticate {
-			for _, name := range rule.With {
+			for _, name := range rule.Instances() {
 				out = append(out, use{name, sdk.RoleAuthenticator})
 			}
 		}
@@ -110,7 +110,7 @@ func uses(item model.Item) []use {
 
 func everyNameHasOne(r model.Request) error {
 	for _, id := range r.Identifiers {
-		if len(r.With(id)) == 0 {
+		if len(r.Ways(id)) == 0 {
 			return &report.UsageError{Err: sdk.Hint(
 				fmt.Errorf("%s: no authenticator is named for %s", r.Name, id),
 				"name one with -a, for instance -a standalone, or in authenticate of the configuration")}

@@ -1,0 +1,53 @@
+package run
+
+import (
+	"context"
+	"crypto"
+
+	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/order"
+	"github.com/certwright/certwright/host/internal/store"
+)
+
+// dryRun proves every name as a real run would, and keeps nothing of what comes
+// of it.
+func (e *Engine) dryRun(ctx context.Context, r model.Request, l model.Lineage, t *team) error {
+	if test := config.TestServer(r.Server); test != r.Server {
+		r.Server, r.Account = test, config.AccountName(test)
+	}
+	client, release, err := e.account(ctx, r, t)
+	if err != nil {
+		return err
+	}
+	defer release()
+	deps := e.orderDeps(client, t, r, l)
+	deps.DryRun, deps.Keys, deps.Replaces = true, unkept{}, ""
+	deps.Journal = unordered{deps.Journal}
+	if _, err := order.Obtain(ctx, deps, r); err != nil {
+		return err
+	}
+	e.Terminal.Tell(r.Name, "the dry run was successful: nothing is kept")
+	return nil
+}
+
+// unkept makes keys that are on no disk.
+type unkept struct{}
+
+func (unkept) NewKey(_, _ string, kt model.KeyType) (crypto.Signer, error) {
+	return store.GenerateKey(kt)
+}
+
+func (u unkept) ReuseKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error) {
+	return u.NewKey(lineage, orderID, kt)
+}
+
+func (unkept) DropOrder(string, string) error { return nil }
+
+// unordered journals what is put in place, but no order: nothing of it is worth
+// finishing.
+type unordered struct{ order.Journal }
+
+func (unordered) Ordering(model.Request, model.Order) (func() error, error) {
+	return func() error { return nil }, nil
+}
