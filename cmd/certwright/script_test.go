@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -83,6 +85,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"expand":      expandFile,
 		"revoked":     checkRevoked,
 		"stall":       stall,
+		"window":      renewalWindow,
 	}
 }
 
@@ -129,6 +132,7 @@ func startCA(ts *testscript.TestScript, neg bool, args []string) {
 	if broken != "" {
 		ca.DNS().SetSERVFAIL(broken)
 	}
+	cas.Store(ts.Getenv("WORK"), ca)
 	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), ca.TLSRoots(), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("issuer.pem"), ca.IssuerRoots(), 0o600))
 	ts.Setenv("SERVER", ca.DirectoryURL())
@@ -297,3 +301,26 @@ var stalls = struct {
 	sync.Mutex
 	stop map[string]func()
 }{stop: map[string]func(){}}
+
+// cas are the test CAs, by story.
+var cas sync.Map
+
+// renewalWindow is `window CERT.PEM -2h -1h`: what the CA says of that
+// certificate's renewal (RFC 9773), from now.
+func renewalWindow(ts *testscript.TestScript, _ bool, args []string) {
+	ca, ok := cas.Load(ts.Getenv("WORK"))
+	if !ok {
+		ts.Fatalf("there is no ca")
+	}
+	block, _ := pem.Decode([]byte(ts.ReadFile(args[0])))
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	ts.Check(err)
+	var times []string
+	for _, arg := range args[1:] {
+		d, err := time.ParseDuration(arg)
+		ts.Check(err)
+		times = append(times, time.Now().Add(d).UTC().Format(time.RFC3339))
+	}
+	ts.Check(ca.(*testca.CA).SetRenewalInfo(leaf.SerialNumber, fmt.Sprintf(
+		`{"suggestedWindow":{"start":%q,"end":%q},"explanationURL":"https://ca.test/incident"}`, times[0], times[1])))
+}
