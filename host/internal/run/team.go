@@ -70,6 +70,7 @@ func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]
 			mine[use.name] = members[key]
 		}
 		t.byLineage[item.Request.Name] = mine
+		errs = append(errs, noContention(item, mine))
 		if item.Action == model.Issue || item.Action == model.Renew {
 			errs = append(errs, everyNameHasOne(item.Request))
 		}
@@ -86,6 +87,27 @@ func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]
 	}
 	t.cas.warm(ctx, p)
 	return t, nil
+}
+
+// noContention refuses two authenticators of one order that claim the same
+// thing for themselves: each would wait for the other.
+func noContention(item model.Item, mine map[string]*member) error {
+	claimed := map[string]string{}
+	for _, use := range uses(item) {
+		m := mine[use.name]
+		if m == nil || use.role != sdk.RoleAuthenticator {
+			continue
+		}
+		for _, key := range pluginhost.ResourceKeys(m.description, m.config.Settings) {
+			if other, taken := claimed[key]; taken && other != use.name {
+				return &report.UsageError{Err: sdk.Hint(
+					fmt.Errorf("%s: the instances %s and %s both claim %s", item.Request.Name, other, use.name, key),
+					"give them different ports, or use one instance for both")}
+			}
+			claimed[key] = use.name
+		}
+	}
+	return nil
 }
 
 type use struct{ name, role string }
