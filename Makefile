@@ -121,9 +121,12 @@ lint: tools vet proto-check
 fuzz:
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) ./.ci/fuzz $(MODULES)
 
-## bench: every benchmark, one package at a time
-bench:
-	@for m in $(MODULES); do $(GO) -C "$$m" test -p 1 -run '^$$' -bench . -benchmem ./...; done
+## bench: what an order takes, beside the floor (docs/performance.md); BENCH="-json FILE" and other flags of cmd/bench
+bench: build $(BUILD)/bin/bench
+	@$(UMASK) dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	$(MAKE) --no-print-directory install DESTDIR="$$dir" PREFIX=; \
+	$(GO) test -c -trimpath -o "$$dir/pluginhost.test" ./host/internal/pluginhost; \
+	$(BUILD)/bin/bench -prefix "$$dir" -pluginhost "$$dir/pluginhost.test" $(BENCH)
 
 ## proto: regenerate the Go code and plugin.binpb
 proto: tools

@@ -63,7 +63,7 @@ func Start(ctx context.Context, o Options) (*CA, error) {
 	}
 	c.url = "https://" + listener.Addr().String() + wfe.DirectoryPath
 	c.server = &http.Server{
-		Handler:           c.oneAtATime(handler),
+		Handler:           c.oneAtATime(handler, o.OnRequest),
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
 		ErrorLog:          log.New(c.log, "", 0),
 		ReadHeaderTimeout: time.Minute,
@@ -141,8 +141,9 @@ func (c *CA) stop() error {
 
 // oneAtATime keeps Pebble from deadlocking; see the package comment. The body is
 // read outside, so that a slow client holds nobody up.
-func (c *CA) oneAtATime(next http.Handler) http.Handler {
+func (c *CA) oneAtATime(next http.Handler, told func(method, path string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told(r.Method, r.URL.Path)
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err != nil {
 			http.Error(w, "reading the request: "+err.Error(), http.StatusBadRequest)

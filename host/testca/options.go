@@ -56,6 +56,9 @@ type Options struct {
 	Zones map[string]string
 	// Log takes Pebble's log until Close. Nil: it is discarded.
 	Log io.Writer
+	// OnRequest is told of every request before it is answered. It MUST be safe
+	// for concurrent use. Nil: nobody is.
+	OnRequest func(method, path string)
 }
 
 // RetryAfter is in seconds.
@@ -118,6 +121,9 @@ func (o Options) withDefaults() Options {
 	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
 	if o.Log == nil {
 		o.Log = io.Discard
+	}
+	if o.OnRequest == nil {
+		o.OnRequest = func(string, string) {}
 	}
 	return o
 }
