@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -22,7 +23,7 @@ import (
 // commands say of ports and of the server's directories is mapped by a shim in
 // front of the real program, see testdata/docs.
 func TestDocs(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md"} {
+	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			runPage(t, page)
@@ -49,10 +50,11 @@ func runPage(t *testing.T, page string) {
 		t.Fatalf("%s has no command to run", page)
 	}
 	work := t.TempDir()
-	env := docsWorld(t, work)
+	env, http, alpn := docsWorld(t, work)
 	for _, block := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
 		mapped := strings.NewReplacer(
 			"/var/www/html", filepath.Join(work, "web"), "/etc/ssl", filepath.Join(work, "ssl"), "systemctl reload nginx", "exit 0",
+			"plugin: standalone}", fmt.Sprintf("plugin: standalone, settings: {http_port: %d, tls_port: %d, address: 127.0.0.1}}", http, alpn),
 		).Replace(block[1])
 		if err := os.WriteFile(filepath.Join(work, "etc", "certwright.yaml"), []byte(mapped), 0o600); err != nil {
 			t.Fatal(err)
@@ -71,7 +73,7 @@ func runPage(t *testing.T, page string) {
 
 // docsWorld starts a CA and a web server, and gives the environment that leads
 // to them.
-func docsWorld(t *testing.T, work string) []string {
+func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) {
 	t.Helper()
 	for _, dir := range []string{"web", "ssl", "etc", "home"} {
 		if err := os.Mkdir(filepath.Join(work, dir), 0o755); err != nil {
@@ -99,7 +101,15 @@ func docsWorld(t *testing.T, work string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: number, NonceReject: 5})
+	reserved, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tlsPort = reserved.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener
+	if err := reserved.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: number, TLSPort: tlsPort, NonceReject: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,5 +134,5 @@ func docsWorld(t *testing.T, work string) []string {
 		"DOCS_PORT=" + port, "CERTWRIGHT_SERVER=" + ca.DirectoryURL(),
 		"CERTWRIGHT_CA_BUNDLE=" + filepath.Join(work, "ca.pem"),
 		"CERTWRIGHT_STATE_DIR=" + filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR=" + filepath.Join(work, "etc"),
-	}
+	}, number, tlsPort
 }

@@ -4,17 +4,13 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"strconv"
-	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/certwright/certwright/host/testca"
 )
 
-// started leads from the URL of a story's CA to the CA itself.
-var started sync.Map
-
-// checkRevoked is `[!] revoked FILE [REASON]`: the CA at $SERVER has revoked the
+// checkRevoked is `[!] revoked FILE [REASON]`: the story's CA has revoked the
 // certificate, for the reason of that number.
 func checkRevoked(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 || len(args) > 2 || neg && len(args) > 1 {
@@ -26,7 +22,7 @@ func checkRevoked(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	leaf, err := x509.ParseCertificate(block.Bytes)
 	ts.Check(err)
-	found, _ := started.Load(ts.Getenv("SERVER"))
+	found, _ := cas.Load(ts.Getenv("WORK"))
 	ca, ok := found.(*testca.CA)
 	if !ok {
 		ts.Fatalf("no CA is started")

@@ -128,7 +128,6 @@ func startCA(ts *testscript.TestScript, neg bool, args []string) {
 	ca, err := testca.Start(context.Background(), o)
 	ts.Check(err)
 	ts.Defer(func() { _ = ca.Close() })
-	started.Store(ca.DirectoryURL(), ca)
 	if broken != "" {
 		ca.DNS().SetSERVFAIL(broken)
 	}
