@@ -12,12 +12,12 @@ import (
 // AccountAction is what a verb has done to an account.
 type AccountAction string
 
-// Actions on an account; Registered found it there already if Existing.
+// Actions on an account. Existing: there was one, and nothing was done.
 const (
 	Registered   AccountAction = "registered"
 	Existing     AccountAction = "existing"
 	Updated      AccountAction = "updated"
-	RolledOver   AccountAction = "rolled over"
+	RolledOver   AccountAction = "rolled_over"
 	Unregistered AccountAction = "unregistered"
 )
 
@@ -52,18 +52,20 @@ func (t *Terminal) AccountChanged(a model.Account, action AccountAction) {
 		t.json(line)
 		return
 	}
-	text := map[AccountAction]string{
-		Registered:   "registered at %s as %s",
-		Existing:     "exists already at %s as %s",
-		Updated:      "at %s is updated",
-		RolledOver:   "at %s has a new key",
-		Unregistered: "at %s is given up and deleted here",
-	}[action]
-	args := []any{a.Server}
-	if strings.Count(text, "%s") > 1 {
-		args = append(args, a.URL)
+	var text string
+	switch action {
+	case Registered:
+		text = "registered at " + a.Server + " as " + a.URL
+	case Existing:
+		text = "exists already at " + a.Server + " as " + a.URL
+	case Updated:
+		text = "at " + a.Server + " is updated"
+	case RolledOver:
+		text = "at " + a.Server + " has a new key"
+	case Unregistered:
+		text = "at " + a.Server + " is given up and deleted here"
 	}
-	t.Print(fmt.Sprintf("%s: "+text+"\n", append([]any{a.Name}, args...)...))
+	t.Print(a.Name + ": " + text + "\n")
 	if action == Updated {
 		t.Print("  contact " + contacts(a.Contact) + "\n")
 	}
