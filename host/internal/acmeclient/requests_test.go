@@ -83,7 +83,7 @@ func TestOneConnection(t *testing.T) {
 			}
 			server.StartTLS()
 			t.Cleanup(server.Close)
-			f.Server.URL = server.URL
+			f.URL = server.URL
 			f.on("/order", inTurn(f.says(http.StatusOK, order("processing")), f.says(http.StatusServiceUnavailable, ""), f.says(http.StatusOK, order("valid"))))
 			f.on("/cert", f.says(http.StatusNotFound, ""))
 			client := f.client()

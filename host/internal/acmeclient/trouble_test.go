@@ -187,7 +187,7 @@ func get(t *testing.T, p *proxy, patience time.Duration, request []byte) error {
 		return err
 	}
 	if o.Status != model.StatusValid {
-		return fmt.Errorf("the order is %s: %v", o.Status, o.Error)
+		return fmt.Errorf("the order is %s", o.Status)
 	}
 	chain, err := client.Certificate(ctx, o.Certificate)
 	if err != nil {
