@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ import (
 // commands say of ports and of the server's directories is mapped by a shim in
 // front of the real program, see testdata/docs.
 func TestDocs(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md"} {
+	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			runPage(t, page)
@@ -55,6 +56,7 @@ func runPage(t *testing.T, page string) {
 		mapped := strings.NewReplacer(
 			"/var/www/html", filepath.Join(work, "web"), "/etc/ssl", filepath.Join(work, "ssl"), "systemctl reload nginx", "exit 0",
 			"plugin: standalone}", fmt.Sprintf("plugin: standalone, settings: {http_port: %d, tls_port: %d, address: 127.0.0.1}}", http, alpn),
+			"/etc/certwright/", work+"/", partnerCA, env[slices.IndexFunc(env, isPartner)][len("DOCS_PARTNER="):],
 		).Replace(block[1])
 		if err := os.WriteFile(filepath.Join(work, "etc", "certwright.yaml"), []byte(mapped), 0o600); err != nil {
 			t.Fatal(err)
@@ -71,7 +73,12 @@ func runPage(t *testing.T, page string) {
 	t.Logf("%s", out)
 }
 
-// docsWorld starts a CA and a web server, and gives the environment that leads
+// partnerCA stands in the pages for a CA that wants an external binding.
+const partnerCA = "https://acme.example/directory"
+
+func isPartner(entry string) bool { return strings.HasPrefix(entry, "DOCS_PARTNER=") }
+
+// docsWorld starts two CAs and a web server, and gives the environment that leads
 // to them.
 func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) {
 	t.Helper()
@@ -114,10 +121,19 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ca.Close() })
+	const hmacKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+	partner, err := testca.Start(t.Context(), testca.Options{
+		HTTPPort: number, TLSPort: tlsPort, EABRequired: true, EABKeys: map[string]string{"kid-1": hmacKey},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = partner.Close() })
 	for _, name := range []string{"shop.example.com", "www.shop.example.com"} {
 		ca.DNS().SetA(name, netip.MustParseAddr("127.0.0.2"))
+		partner.DNS().SetA(name, netip.MustParseAddr("127.0.0.2"))
 	}
-	if err := os.WriteFile(filepath.Join(work, "ca.pem"), ca.TLSRoots(), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(work, "ca.pem"), append(ca.TLSRoots(), partner.TLSRoots()...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	shims, err := filepath.Abs("testdata/docs")
@@ -132,6 +148,7 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 		"PATH=" + shims + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"HOME=" + filepath.Join(work, "home"), "WORK=" + work, "ROOT=" + root, "PREFIX_UNDER_TEST=" + prefix,
 		"DOCS_PORT=" + port, "CERTWRIGHT_SERVER=" + ca.DirectoryURL(),
+		"DOCS_PARTNER=" + partner.DirectoryURL(), "HMAC_KEY=" + hmacKey,
 		"CERTWRIGHT_CA_BUNDLE=" + filepath.Join(work, "ca.pem"),
 		"CERTWRIGHT_STATE_DIR=" + filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR=" + filepath.Join(work, "etc"),
 	}, number, tlsPort

@@ -29,7 +29,7 @@ type cas struct {
 	// entering keeps the orders of this process from waiting for each other
 	// where the first has to register an account: by account.
 	entering sync.Map
-	warming sync.WaitGroup
+	warming  sync.WaitGroup
 }
 
 // ca is the client as the order package knows it.
@@ -163,9 +163,11 @@ func (e *Engine) account(ctx context.Context, r model.Request, t *team) (*ca, fu
 		if !errors.Is(err, fs.ErrNotExist) {
 			return client, unlock, err
 		}
-		if _, err := e.register(ctx, client, wanted); err != nil {
+		a, err := e.register(ctx, client, wanted)
+		if err != nil {
 			return nil, nil, err
 		}
+		e.Terminal.Tell("", "account %s at %s: %s", a.Name, a.Server, a.URL)
 	}
 }
 
@@ -175,11 +177,7 @@ func (e *Engine) register(ctx context.Context, client *ca, w order.Wanted) (mode
 		return model.Account{}, err
 	}
 	defer unlock()
-	a, err := order.Register(ctx, client, e.Store, w)
-	if err == nil {
-		e.Terminal.Tell("", "account %s at %s: %s", a.Name, a.Server, a.URL)
-	}
-	return a, err
+	return order.Register(ctx, client, e.Store, w)
 }
 
 func (e *Engine) wanted(r model.Request) order.Wanted {
