@@ -37,7 +37,7 @@ func (s *Store) readAccount(name string) (model.Account, error) {
 	}
 	var f accountFile
 	path := s.path("accounts", name, "account.json")
-	if err := readJSON(path, &f); err != nil {
+	if err := readJSON(path, &f, &f.V); err != nil {
 		return model.Account{}, fmt.Errorf("account %s: %w", name, err)
 	}
 	if f.Name != name {

@@ -49,7 +49,7 @@ func (s *Store) Commit(l model.Lineage, orderID string, issued model.Issued) (mo
 	if err := s.stage(dir, done, issued); err != nil {
 		return l, errors.Join(err, unstage(dir))
 	}
-	if err := s.promote(dir, done); err != nil {
+	if err := s.promote(dir, done, true); err != nil {
 		return l, err
 	}
 	return done, nil
@@ -90,7 +90,8 @@ func unstage(dir string) error {
 }
 
 // promote makes a complete directory of an order a version, and finishes it.
-func (s *Store) promote(dir string, l model.Lineage) error {
+// same says that the lineage is the staged one.
+func (s *Store) promote(dir string, l model.Lineage, same bool) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return diskError("set the mode of", dir, err)
 	}
@@ -98,22 +99,32 @@ func (s *Store) promote(dir string, l model.Lineage) error {
 	if err := s.rename(dir, to); err != nil {
 		return err
 	}
-	if err := s.finish(l); err != nil {
+	if err := s.finish(l, same); err != nil {
 		return sdk.Hint(fmt.Errorf("the new certificate is safe in %s, but not live yet: %w", to, err),
 			"mend the cause and run the same command again: it finishes this version without a new order")
 	}
 	return nil
 }
 
-// finish makes a version live and its lineage say so. It may be repeated.
-func (s *Store) finish(l model.Lineage) error {
+// finish makes a version live and its lineage say so. It may be repeated. If
+// the staged lineage is the same, it moves to its place, which saves a file and
+// making that durable.
+func (s *Store) finish(l model.Lineage, same bool) error {
 	if err := s.link(liveTarget(l.Name, l.Version.Number), s.path("live", l.Name)); err != nil {
 		return err
+	}
+	from := filepath.Join(s.versionDir(l.Name, l.Version.Number), staged)
+	if same {
+		if err := os.Rename(from, s.lineagePath(l.Name)); err != nil {
+			return diskError("write", s.lineagePath(l.Name), err)
+		}
+		s.step("file " + l.Name + ".json")
+		return syncDir(s.path("lineages"))
 	}
 	if err := s.saveLineage(l); err != nil {
 		return err
 	}
-	return s.remove(filepath.Join(s.versionDir(l.Name, l.Version.Number), staged))
+	return s.remove(from)
 }
 
 // nextVersion is above every version that there is or was.

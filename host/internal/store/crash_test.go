@@ -58,7 +58,7 @@ func TestCommitKilled(t *testing.T) {
 			}
 			finished := 0
 			prepare := func(t *testing.T, dir string) { prepareCommit(t, dir, before) }
-			everyStep(t, "commit", 13, prepare, func(t *testing.T, dir string) {
+			everyStep(t, "commit", 11, prepare, func(t *testing.T, dir string) {
 				s := open(t, dir)
 				r := repair(t, s)
 				live := sound(t, s)

@@ -1,16 +1,17 @@
 package store
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/certwright/certwright/host/internal/model"
 )
@@ -31,7 +32,7 @@ func (s *Store) Lineage(name string) (model.Lineage, error) {
 
 func readLineage(path, name string) (model.Lineage, error) {
 	var f lineageFile
-	if err := readJSON(path, &f); err != nil {
+	if err := readJSON(path, &f, &f.V); err != nil {
 		return model.Lineage{}, fmt.Errorf("certificate %s: %w", name, err)
 	}
 	if f.Name != name {
@@ -47,24 +48,37 @@ func (s *Store) Lineages() ([]model.Lineage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lineages []model.Lineage
-	var errs []error
+	var names []string
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || !nameRE.MatchString(name) {
-			continue
+		if name, ok := strings.CutSuffix(e.Name(), ".json"); ok && nameRE.MatchString(name) {
+			names = append(names, name)
 		}
-		l, err := s.Lineage(name)
+	}
+	slices.Sort(names)
+	read := make([]model.Lineage, len(names))
+	errs := make([]error, len(names))
+	var readers sync.WaitGroup
+	workers := min(runtime.GOMAXPROCS(0), len(names))
+	for w := range workers {
+		readers.Go(func() {
+			for i := w; i < len(names); i += workers {
+				read[i], errs[i] = s.Lineage(names[i])
+			}
+		})
+	}
+	readers.Wait()
+	lineages := read[:0]
+	var failed []error
+	for i, err := range errs {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // deleted meanwhile
 		case err != nil:
-			errs = append(errs, err)
+			failed = append(failed, err)
 		default:
-			lineages = append(lineages, l)
+			lineages = append(lineages, read[i])
 		}
 	}
-	slices.SortFunc(lineages, func(a, b model.Lineage) int { return cmp.Compare(a.Name, b.Name) })
-	return lineages, errors.Join(errs...)
+	return lineages, errors.Join(failed...)
 }
 
 // Names gives every name that something is on disk of, sorted: of lineages, of

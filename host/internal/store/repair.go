@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
@@ -53,10 +54,8 @@ func (s *Store) Repair(name string) (Repaired, error) {
 
 func (s *Store) sweepLineage(name string) error {
 	errs := []error{
+		s.sweepShared("live/"+name, "lineages/"+name+".json", "lineages/"+name+deletedSuffix, "deployed/"+name),
 		sweep(s.path("archive", name), ""),
-		sweep(s.path("live"), name),
-		sweep(s.path("lineages"), name+".json"),
-		sweep(s.path("lineages"), name+deletedSuffix),
 	}
 	versions, err := s.Versions(name)
 	errs = append(errs, err)
@@ -68,15 +67,59 @@ func (s *Store) sweepLineage(name string) error {
 	for _, id := range orders {
 		errs = append(errs, sweep(s.orderDir(name, id), ""))
 	}
-	instances, err := readDir(s.path("deployed"))
-	errs = append(errs, err)
-	for _, e := range instances {
-		if !e.IsDir() {
-			continue
+	return errors.Join(errs...)
+}
+
+// sweepShared removes what was to become these files of directories that all
+// lineages share.
+func (s *Store) sweepShared(keys ...string) error {
+	left, err := s.leftovers()
+	errs := []error{err}
+	for _, key := range keys {
+		for _, path := range left[key] {
+			errs = append(errs, removeIfThere(path))
 		}
-		errs = append(errs, sweep(s.path("deployed", e.Name()), name))
 	}
 	return errors.Join(errs...)
+}
+
+// leftovers finds the temporary files in the directories that all lineages
+// share, by directory and by the file that they were to become. They are listed
+// once: with thousands of lineages, to list them for each would take most of a
+// run. What a process that dies later leaves there is for a later run. One that
+// is listed while another process works with it has become its file, or is a
+// leftover, by the time that we hold the lineage's lock.
+func (s *Store) leftovers() (map[string][]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left != nil {
+		return s.left, nil
+	}
+	dirs := map[string]string{s.path("live"): "live/", s.path("lineages"): "lineages/"}
+	instances, err := readDir(s.path("deployed"))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range instances {
+		if e.IsDir() {
+			dirs[s.path("deployed", e.Name())] = "deployed/"
+		}
+	}
+	left := map[string][]string{}
+	for dir, kind := range dirs {
+		entries, err := readDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if anyTemp.MatchString(e.Name()) {
+				base := e.Name()[1:strings.LastIndex(e.Name(), ".tmp-")]
+				left[kind+base] = append(left[kind+base], filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	s.left = left
+	return left, nil
 }
 
 // repairOrders promotes orders that had all their files, and lists the others.
@@ -102,7 +145,7 @@ func (s *Store) repairOrders(name string, r *Repaired) error {
 		if l.Version.Number, err = s.nextVersion(model.Lineage{Name: name}); err != nil {
 			return err
 		}
-		if err := s.promote(dir, l); err != nil {
+		if err := s.promote(dir, l, false); err != nil {
 			return err
 		}
 		r.Finished = append(r.Finished, l.Version.Number)
@@ -134,7 +177,7 @@ func (s *Store) repairVersions(name string, r *Repaired) error {
 	if err != nil {
 		return err
 	}
-	if err := s.finish(l); err != nil {
+	if err := s.finish(l, false); err != nil {
 		return err
 	}
 	r.Finished = append(r.Finished, newest)

@@ -33,6 +33,7 @@ type Store struct {
 
 	mu       sync.Mutex
 	prepared bool
+	left     map[string][]string // see leftovers
 
 	// step is told of every change on disk that has just become visible; tests
 	// stop the process there.
@@ -81,7 +82,7 @@ type format struct {
 
 func (s *Store) checkFormat() error {
 	var f format
-	err := readJSON(s.path("format.json"), &f)
+	err := readJSON(s.path("format.json"), &f, &f.V)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -168,15 +169,22 @@ func checkName(kind, name string) error {
 	return nil
 }
 
-// readJSON reads a file that carries a format version.
-func readJSON(path string, v any) error {
+// readJSON reads a file that carries a format version, which is in v and to
+// which version leads. Ten thousand of them are read to decide what is due, so
+// each is decoded once; only where that fails is the version alone looked for,
+// since a newer format may have changed anything else.
+func readJSON(path string, v any, version *int) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return diskError("read", path, err)
 	}
-	var f format
-	if err := json.Unmarshal(data, &f); err != nil {
-		return brokenFile(path, err)
+	wrong := json.Unmarshal(data, v)
+	f := format{V: *version}
+	if wrong != nil {
+		f = format{}
+		if err := json.Unmarshal(data, &f); err != nil {
+			return brokenFile(path, err)
+		}
 	}
 	switch {
 	case f.V > formatVersion:
@@ -184,9 +192,8 @@ func readJSON(path string, v any) error {
 			"run the certwright that wrote it, or a newer one, or choose another state directory with --state-dir")
 	case f.V < 1:
 		return brokenFile(path, errors.New(`it has no format version "v"`))
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return brokenFile(path, err)
+	case wrong != nil:
+		return brokenFile(path, wrong)
 	}
 	return nil
 }
