@@ -161,12 +161,13 @@ func (j *Journal) entry(id, op string) (*file, error) {
 	return f, nil
 }
 
+// done is not synced: who recovers an entry that was done finds that out.
 func (j *Journal) done(id, op, outcome string) error {
 	f, err := j.entry(id, op)
 	if err != nil {
 		return err
 	}
-	if _, err := f.append(record{Op: opDone, ID: id, Outcome: outcome}, true); err != nil {
+	if _, err := f.append(record{Op: opDone, ID: id, Outcome: outcome}, false); err != nil {
 		return err
 	}
 	j.mu.Lock()
