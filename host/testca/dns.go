@@ -26,6 +26,8 @@ type DNS struct {
 	mu    sync.Mutex
 	names map[string]*entry
 	zones map[string]string
+	// own are the zones that this server is authoritative for.
+	own map[string]bool
 }
 
 // entry is what was set for a name. Nil addresses: the default.
@@ -41,7 +43,7 @@ func startDNS(ctx context.Context, zones map[string]string) (*DNS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for DNS questions on loopback: %w", err)
 	}
-	d := &DNS{addr: stream.Addr().String(), names: map[string]*entry{}, zones: map[string]string{}}
+	d := &DNS{addr: stream.Addr().String(), names: map[string]*entry{}, zones: map[string]string{}, own: map[string]bool{}}
 	serving, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	for zone, addr := range zones {
@@ -170,6 +172,15 @@ func (d *DNS) Forward(zone, addr string) {
 		return
 	}
 	d.zones[dns.CanonicalName(zone)] = addr
+}
+
+// ServeZone makes this server authoritative for a zone: it has a SOA, and one
+// name server at ns.<zone>, whose address is that of every name unless it was
+// set. So a client can find the zone, and see what is in it at its own server.
+func (d *DNS) ServeZone(zone string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.own[dns.CanonicalName(zone)] = true
 }
 
 func (d *DNS) change(name string, f func(*entry)) {

@@ -21,7 +21,8 @@ func (d *DNS) answer(ctx context.Context, w dns.ResponseWriter, question *dns.Ms
 	reply.RecursionAvailable = true
 	if len(question.Question) == 1 {
 		q := question.Question[0]
-		reply.Answer, reply.Rcode = d.resolve(ctx, q.Name, q.Qtype)
+		reply.Answer, reply.Ns, reply.Rcode = d.resolve(ctx, q.Name, q.Qtype)
+		reply.Authoritative = d.zoneOf(q.Name) != ""
 	} else {
 		reply.Rcode = dns.RcodeFormatError
 	}
@@ -40,31 +41,31 @@ func udpSize(question *dns.Msg) int {
 }
 
 // resolve answers as a recursive resolver does: aliases first, then the records
-// of the name at their end.
-func (d *DNS) resolve(ctx context.Context, name string, qtype uint16) ([]dns.RR, int) {
-	var answer []dns.RR
+// of the name at their end, or else what proves that there are none.
+func (d *DNS) resolve(ctx context.Context, name string, qtype uint16) (answer, proof []dns.RR, rcode int) {
 	for range maxAliases {
-		records, rcode := d.lookup(ctx, name, qtype)
+		records, proof, rcode := d.lookup(ctx, name, qtype)
 		answer = append(answer, records...)
 		target := ""
 		for _, rr := range records {
 			if rr.Header().Rrtype == qtype {
-				return answer, rcode
+				return answer, nil, rcode
 			}
 			if alias, ok := rr.(*dns.CNAME); ok {
 				target = alias.Target
 			}
 		}
 		if target == "" || rcode != dns.RcodeSuccess {
-			return answer, rcode
+			return answer, proof, rcode
 		}
 		name = target
 	}
-	return answer, dns.RcodeServerFailure
+	return answer, nil, dns.RcodeServerFailure
 }
 
 // lookup finds what is known of one name, here or where its zone is.
-func (d *DNS) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, int) {
+func (d *DNS) lookup(ctx context.Context, name string, qtype uint16) (answer, proof []dns.RR, rcode int) {
+	zone := d.zoneOf(name)
 	if addr := d.forwardedTo(name); addr != "" {
 		return forward(ctx, addr, name, qtype)
 	}
@@ -75,9 +76,47 @@ func (d *DNS) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, 
 		e = &entry{}
 	}
 	if e.servfail {
-		return nil, dns.RcodeServerFailure
+		return nil, nil, dns.RcodeServerFailure
 	}
-	return e.records(name, qtype), dns.RcodeSuccess
+	if answer = e.records(name, qtype); len(answer) > 0 || zone == "" {
+		return answer, nil, dns.RcodeSuccess
+	}
+	if dns.CanonicalName(name) == zone {
+		answer = ofApex(zone, qtype)
+	}
+	if len(answer) == 0 {
+		proof = ofApex(zone, dns.TypeSOA)
+	}
+	return answer, proof, dns.RcodeSuccess
+}
+
+// ofApex are the records that make a zone.
+func ofApex(zone string, qtype uint16) []dns.RR {
+	header := dns.RR_Header{Name: zone, Rrtype: qtype, Class: dns.ClassINET}
+	switch qtype {
+	case dns.TypeSOA:
+		return []dns.RR{&dns.SOA{Hdr: header, Ns: "ns." + zone, Mbox: "hostmaster." + zone, Serial: 1}}
+	case dns.TypeNS:
+		return []dns.RR{&dns.NS{Hdr: header, Ns: "ns." + zone}}
+	}
+	return nil
+}
+
+// zoneOf gives the zone that this server itself holds and a name is in; empty:
+// there is none.
+func (d *DNS) zoneOf(name string) string {
+	if d.forwardedTo(name) != "" {
+		return ""
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	best := ""
+	for zone := range d.own {
+		if dns.IsSubDomain(zone, dns.CanonicalName(name)) && len(zone) > len(best) {
+			best = zone
+		}
+	}
+	return best
 }
 
 func (d *DNS) forwardedTo(name string) string {
@@ -93,7 +132,7 @@ func (d *DNS) forwardedTo(name string) string {
 }
 
 // forward asks over UDP, and again over TCP if the answer did not fit.
-func forward(ctx context.Context, addr, name string, qtype uint16) ([]dns.RR, int) {
+func forward(ctx context.Context, addr, name string, qtype uint16) (answer, proof []dns.RR, rcode int) {
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
@@ -102,9 +141,9 @@ func forward(ctx context.Context, addr, name string, qtype uint16) ([]dns.RR, in
 		reply, _, err = (&dns.Client{Net: "tcp"}).ExchangeContext(ctx, question, addr)
 	}
 	if err != nil {
-		return nil, dns.RcodeServerFailure
+		return nil, nil, dns.RcodeServerFailure
 	}
-	return reply.Answer, reply.Rcode
+	return reply.Answer, reply.Ns, reply.Rcode
 }
 
 // records are those of an entry for a question, in the spelling of the question.

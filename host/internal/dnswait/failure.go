@@ -127,5 +127,20 @@ func joined(late *TimeoutError, blind *UnreachableError) error {
 	case len(late.Lacks) == 0:
 		return blind
 	}
-	return errors.Join(late, blind)
+	return &failures{late, blind}
+}
+
+// failures are both kinds at once.
+type failures struct {
+	late  *TimeoutError
+	blind *UnreachableError
+}
+
+func (e *failures) Error() string   { return e.late.Error() + "\n" + e.blind.Error() }
+func (e *failures) Unwrap() []error { return []error{e.late, e.blind} }
+func (e *failures) Hint() string    { return e.blind.Hint() }
+
+// About gives the part of the error that is about one name; nil: it is seen.
+func (e *failures) About(name string) error {
+	return errors.Join(e.late.About(name), e.blind.About(name))
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // answer has everything performed, one call for each instance, and settles each
-// proof as soon as all its instances have it in place. An instance cleans up
+// proof as soon as all its instances have it in place, and as DNS shows it if
+// that is the host's to see to. An instance cleans up
 // when the last proof that needs it is settled. Failures are about single
 // names; an error ends the order.
 func (h *handler) answer(ctx context.Context, proofs []proof) error {
@@ -21,12 +22,17 @@ func (h *handler) answer(ctx context.Context, proofs []proof) error {
 	for _, b := range batches {
 		performing.Go(func() error { return b.run(ctx) })
 	}
+	seen := &propagation{done: make(chan struct{})}
+	settling.Go(func() error {
+		h.propagate(ctx, proofs, batches, seen)
+		return nil
+	})
 	errs := make([]error, len(proofs))
 	slots := make(chan struct{}, fetches)
 	for i, p := range proofs {
 		settling.Go(func() error {
 			defer p.release(batches)
-			errs[i] = h.settle(ctx, p, batches, slots)
+			errs[i] = h.settle(ctx, p, batches, seen, slots)
 			return nil
 		})
 	}
@@ -79,15 +85,11 @@ func (p proof) release(batches map[string]*batch) {
 }
 
 // settle waits until a proof is in place, answers and polls.
-func (h *handler) settle(ctx context.Context, p proof, batches map[string]*batch, slots chan struct{}) error {
-	for _, name := range p.way {
-		<-batches[name].performed
+func (h *handler) settle(ctx context.Context, p proof, batches map[string]*batch, seen *propagation, slots chan struct{}) error {
+	if err := p.inPlace(batches); err != nil {
+		return err
 	}
-	var errs []error
-	for _, name := range p.way {
-		errs = append(errs, batches[name].inPlace(p))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := seen.of(p); err != nil {
 		return err
 	}
 	slots <- struct{}{}
@@ -105,6 +107,19 @@ func (h *handler) settle(ctx context.Context, p proof, batches map[string]*batch
 		return failureOf(a)
 	}
 	return nil
+}
+
+// inPlace waits until every instance of the proof has performed, and says why
+// one of them does not have it in place; nil: all have.
+func (p proof) inPlace(batches map[string]*batch) error {
+	for _, name := range p.way {
+		<-batches[name].performed
+	}
+	var errs []error
+	for _, name := range p.way {
+		errs = append(errs, batches[name].inPlace(p))
+	}
+	return errors.Join(errs...)
 }
 
 // batch is everything that one instance performs of one order.
@@ -153,7 +168,7 @@ func (b *batch) inPlace(p proof) error {
 func (b *batch) challenges() []model.Challenge {
 	var out []model.Challenge
 	for _, p := range b.proofs {
-		out = append(out, p.challenges...)
+		out = append(out, p.challengesFor(b.instance.Description)...)
 	}
 	return out
 }

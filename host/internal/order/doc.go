@@ -113,6 +113,9 @@ type Deps struct {
 	// ResourceKeys names the exclusive resources of an instance.
 	ResourceKeys func(Instance) []string
 	Resources    Resources
+	// DNS finds zones and waits for records, for plugins that leave it to the
+	// host.
+	DNS DNS
 	// Resume is the URL of an order that an earlier run began; it is continued
 	// if it is still good for the same names. Empty: there is none.
 	Resume string

@@ -64,6 +64,12 @@ func (e *FailedError) Hint() string {
 		}
 	}
 	for _, f := range e.Failures {
+		var own interface{ Hint() string }
+		if errors.As(f.Err, &own) && own.Hint() != "" {
+			return own.Hint()
+		}
+	}
+	for _, f := range e.Failures {
 		var ca *model.ACMEError
 		if !errors.As(f.Err, &ca) {
 			continue
@@ -89,6 +95,10 @@ func (f Failure) kind() string {
 	var p *sdk.Problem
 	if errors.As(f.Err, &p) && p.Code != "" {
 		return strings.ToLower(string(p.Code))
+	}
+	var unseen partly
+	if errors.As(f.Err, &unseen) {
+		return "not seen in dns"
 	}
 	return "not tried"
 }

@@ -31,6 +31,8 @@ type proof struct {
 	way        []string
 	challenges []model.Challenge
 	urls       []string
+	// places are where records go, by challenge, if the host sees to DNS.
+	places map[string]place
 }
 
 func (p proof) types() string {
@@ -50,15 +52,26 @@ func (p proof) asks(id string) bool {
 // challenges. Nothing is performed if one name has no way.
 func (h *handler) choose(ctx context.Context, pending []model.Authorization) ([]proof, error) {
 	asked := h.ask(ctx, pending)
-	var chosen []proof
+	chosen := make([]proof, len(pending))
+	errs := make([]error, len(pending))
+	// Names may have to be looked up in DNS: side by side.
+	var group errgroup.Group
+	group.SetLimit(fetches)
+	for i, a := range pending {
+		group.Go(func() error {
+			chosen[i], errs[i] = h.chooseOne(ctx, a, asked)
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are in errs
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	var failures []Failure
-	for _, a := range pending {
-		p, err := h.chooseOne(a, asked)
+	for i, err := range errs {
 		if err != nil {
-			failures = append(failures, Failure{Identifier: a.Identifier, Err: err})
-			continue
+			failures = append(failures, Failure{Identifier: pending[i].Identifier, Err: err})
 		}
-		chosen = append(chosen, p)
 	}
 	if len(failures) > 0 {
 		return nil, &FailedError{failures}
@@ -66,7 +79,7 @@ func (h *handler) choose(ctx context.Context, pending []model.Authorization) ([]
 	return chosen, nil
 }
 
-func (h *handler) chooseOne(a model.Authorization, asked map[string]preferred) (proof, error) {
+func (h *handler) chooseOne(ctx context.Context, a model.Authorization, asked map[string]preferred) (proof, error) {
 	if a.Status != model.StatusPending {
 		return proof{}, failureOf(a)
 	}
@@ -76,7 +89,7 @@ func (h *handler) chooseOne(a model.Authorization, asked map[string]preferred) (
 	}
 	var reasons []string
 	for _, way := range ways {
-		p, err := h.try(a, way, asked)
+		p, err := h.try(ctx, a, way, asked)
 		if err == nil {
 			return p, nil
 		}
@@ -90,7 +103,7 @@ func (h *handler) chooseOne(a model.Authorization, asked map[string]preferred) (
 }
 
 // try finds the challenges that every instance of the way can answer.
-func (h *handler) try(a model.Authorization, way []string, asked map[string]preferred) (proof, error) {
+func (h *handler) try(ctx context.Context, a model.Authorization, way []string, asked map[string]preferred) (proof, error) {
 	var types []string
 	for i, name := range way {
 		mine, err := h.typesOf(a, asked[name])
@@ -115,6 +128,9 @@ func (h *handler) try(a model.Authorization, way []string, asked map[string]pref
 		p.challenges = append(p.challenges, c)
 		p.urls = append(p.urls, a.Challenges[i].URL)
 	}
+	if err := h.locate(ctx, &p, asked); err != nil {
+		return proof{}, fmt.Errorf("%s: %w", label(way), err)
+	}
 	return p, nil
 }
 
@@ -122,14 +138,7 @@ func (h *handler) typesOf(a model.Authorization, in preferred) ([]string, error)
 	if in.err != nil {
 		return nil, in.err
 	}
-	types, err := preferences(h.request.Preferred, in.instance.Description, in.of(a.Identifier))
-	if err != nil {
-		return nil, err
-	}
-	if in.instance.Description.DNS == sdk.HostDNS && !slices.ContainsFunc(types, func(t string) bool { return !strings.HasPrefix(t, "dns-") }) {
-		return nil, errors.New("its plugin wants the host to find the zone and to wait for DNS, which this version does not do yet")
-	}
-	return types, nil
+	return preferences(h.request.Preferred, in.instance.Description, in.of(a.Identifier))
 }
 
 // material computes what the plugin needs (RFC 8555 section 8, RFC 8737).

@@ -42,6 +42,7 @@ type world struct {
 	team    map[string]*authenticator
 	fresh   map[string]*authenticator
 	held    *holds
+	dns     order.DNS
 }
 
 func newWorld(t *testing.T, o testca.Options) *world {
@@ -112,7 +113,7 @@ func (w *world) deps() order.Deps {
 	}
 	d := order.Deps{
 		CA: w.client, Instances: get(w.team), Journal: journalling{w.journal}, Keys: w.store, Story: w.story, RunID: "run-1",
-		ResourceKeys: func(i order.Instance) []string { return []string{"for " + i.Config.Name} }, Resources: w.held, Now: time.Now,
+		ResourceKeys: func(i order.Instance) []string { return []string{"for " + i.Config.Name} }, Resources: w.held, DNS: w.dns, Now: time.Now,
 	}
 	if w.fresh != nil {
 		d.Fresh = get(w.fresh)

@@ -155,7 +155,7 @@ func TestNoWay(t *testing.T) {
 		"*.a.test: web: it has no DNS challenge, which a wildcard needs",
 		"none.test: no authenticator is named for it: give one with -a or in authenticate",
 		"hook.test: hook: the plugin test is no authenticator",
-		"zone.test: host: its plugin wants the host to find the zone",
+		"zone.test: host: it leaves DNS to the host",
 		"; absent: there is no plugin for absent",
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -23,8 +23,8 @@ func (e *Engine) orderDeps(client *ca, t *team, r model.Request, l model.Lineage
 	return order.Deps{
 		CA: client, Instances: instances(t.get), Fresh: instances(t.fresh),
 		Journal: journalling{e.Journal, t.configs(r, l)}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
-		Resources: claims{e.held(), t, lineage},
-		Resume:    e.resumable(lineage), Now: e.Now, Debug: e.Debug, NewKey: e.NewKey,
+		Resources: claims{e.held(), t, lineage}, DNS: &lookups{engine: e, lineage: lineage},
+		Resume: e.resumable(lineage), Now: e.Now, Debug: e.Debug, NewKey: e.NewKey,
 		ResourceKeys: func(i order.Instance) []string {
 			return pluginhost.ResourceKeys(i.Description, i.Config.Settings)
 		},

@@ -43,6 +43,7 @@ type Engine struct {
 	Now    func() time.Time
 
 	resources resources
+	lookup    lookup
 	// resume are orders of interrupted runs, by lineage, that this one can go
 	// on with.
 	resumeLock sync.Mutex
