@@ -67,11 +67,15 @@ $(PLUGDIR)/certwright-plugin-%: FORCE | $(BUILD)/.lock
 	@$(UMASK) $(LOCK) $(RELEASE) -C plugins/$* build $(FLAGS) -o $@ .
 
 ## install: build, then copy below DESTDIR
+# A user who installs for himself keeps his configuration below ~/.config and cannot make a directory
+# in /etc; a package holds that directory, so below DESTDIR it has to be there.
 install: build
 	@$(UMASK) \
-	install -d -m 0755 $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR)/certwright/plugins $(DESTDIR)$(SYSCONFDIR)/certwright; \
+	install -d -m 0755 $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR)/certwright/plugins; \
 	install -m 0755 $(BUILD)/bin/certwright $(BUILD)/bin/plugincheck $(DESTDIR)$(BINDIR)/; \
-	install -m 0755 $(PLUGINS:%=$(PLUGDIR)/certwright-plugin-%) $(DESTDIR)$(LIBEXECDIR)/certwright/plugins/
+	install -m 0755 $(PLUGINS:%=$(PLUGDIR)/certwright-plugin-%) $(DESTDIR)$(LIBEXECDIR)/certwright/plugins/; \
+	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/certwright 2>/dev/null || test -z "$(DESTDIR)" || \
+	{ echo "cannot make $(DESTDIR)$(SYSCONFDIR)/certwright"; exit 1; }
 
 ## demo: from this tree to a certificate that a TLS client has seen served
 demo: build $(BUILD)/bin/demo
