@@ -157,3 +157,57 @@ func TestDNSGetsRecords(t *testing.T) {
 		}
 	}
 }
+
+// provider is a DNS API that knows its zones.
+type provider struct{ set, gone []TXT }
+
+func (p *provider) SetTXT(_ context.Context, t TXT) ([]byte, error) {
+	p.set = append(p.set, t)
+	return []byte("id"), nil
+}
+
+func (p *provider) DeleteTXT(_ context.Context, t TXT) error {
+	p.gone = append(p.gone, t)
+	return nil
+}
+
+func (p *provider) Prefer(_ context.Context, ids []Identifier) ([]Preference, error) {
+	var out []Preference
+	for _, id := range ids {
+		out = append(out, Preference{Identifier: id, Err: Problemf(NotFound, "not my zone")})
+	}
+	return out, nil
+}
+
+func (p *provider) Health(context.Context, bool) error { return nil }
+
+func TestDNSOfKeepsAbilities(t *testing.T) {
+	p := &provider{}
+	d, err := Plugin{Name: "x", Version: "1", Authenticator: DNSOf(p)}.Description()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.DNS != HostDNS || len(d.ChallengeTypes) != 1 || d.ChallengeTypes[0].Type != DNS01 {
+		t.Errorf("%+v", d)
+	}
+	if diff := cmp.Diff([]string{FeaturePrefer, FeatureHealth}, d.Features); diff != "" {
+		t.Errorf("features (-want +got):\n%s", diff)
+	}
+	c := Challenge{Type: DNS01, DNS: &DNSChallenge{Name: "_acme-challenge.a.example", Zone: "a.example", Value: "v"}}
+	each, ok := DNSOf(p).(interface {
+		PerformOne(context.Context, Challenge) ([]byte, error)
+		CleanupOne(context.Context, Challenge) error
+	})
+	if !ok {
+		t.Fatal("it handles no single challenge")
+	}
+	if _, err := each.PerformOne(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+	if err := each.CleanupOne(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+	if len(p.set) != 1 || len(p.gone) != 1 || p.set[0].Relative() != "_acme-challenge" {
+		t.Errorf("%+v", p)
+	}
+}

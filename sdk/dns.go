@@ -31,6 +31,18 @@ func (t TXT) Relative() string {
 	return strings.TrimSuffix(t.Name, "."+t.Zone)
 }
 
+// DNSProvider is a DNS API, as a type: the obligations are those of the functions
+// of [DNS]. It may also implement Preferrer, Configurer and HealthChecker.
+type DNSProvider interface {
+	SetTXT(context.Context, TXT) (receipt []byte, err error)
+	DeleteTXT(context.Context, TXT) error
+}
+
+// DNSOf makes an Authenticator for dns-01 of a provider; see [DNS].
+func DNSOf(p DNSProvider) Authenticator {
+	return dnsAuthenticator{oneByOne: oneByOne{txtRecords{p.SetTXT, p.DeleteTXT}}, provider: p}
+}
+
 // DNS makes an Authenticator for dns-01 of two functions. set adds one value to
 // a record set and may return a receipt, for instance a record's ID; adding a
 // value that is there already is success. delete removes that one value; a
@@ -40,10 +52,21 @@ func DNS(
 	set func(context.Context, TXT) (receipt []byte, err error),
 	remove func(context.Context, TXT) error,
 ) Authenticator {
-	return dnsAuthenticator{oneByOne{txtRecords{set, remove}}}
+	return dnsAuthenticator{oneByOne: oneByOne{txtRecords{set, remove}}}
 }
 
-type dnsAuthenticator struct{ oneByOne }
+type dnsAuthenticator struct {
+	oneByOne
+	// provider is nil for DNS.
+	provider DNSProvider
+}
+
+func (d dnsAuthenticator) unwrap() any {
+	if d.provider != nil {
+		return d.provider
+	}
+	return d.oneByOne.unwrap()
+}
 
 type txtRecords struct {
 	set    func(context.Context, TXT) ([]byte, error)

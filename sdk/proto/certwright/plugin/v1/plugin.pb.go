@@ -3732,7 +3732,7 @@ type HookEvent struct {
 	// finish: "ok", "failed", "partial".
 	Outcome  string   `protobuf:"bytes,12,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Messages []string `protobuf:"bytes,13,rep,name=messages,proto3" json:"messages,omitempty"`
-	// success: the time of the certificate.
+	// issued, success, unchanged: the time of the certificate.
 	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
 	NotAfter      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	DryRun        bool                   `protobuf:"varint,16,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
