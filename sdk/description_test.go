@@ -159,22 +159,22 @@ func TestDNSGetsRecords(t *testing.T) {
 }
 
 // provider is a DNS API that knows its zones.
-type provider struct{ set, gone []TXT }
+type provider struct{ set, gone []sdk.TXT }
 
-func (p *provider) SetTXT(_ context.Context, t TXT) ([]byte, error) {
+func (p *provider) SetTXT(_ context.Context, t sdk.TXT) ([]byte, error) {
 	p.set = append(p.set, t)
 	return []byte("id"), nil
 }
 
-func (p *provider) DeleteTXT(_ context.Context, t TXT) error {
+func (p *provider) DeleteTXT(_ context.Context, t sdk.TXT) error {
 	p.gone = append(p.gone, t)
 	return nil
 }
 
-func (p *provider) Prefer(_ context.Context, ids []Identifier) ([]Preference, error) {
-	var out []Preference
+func (p *provider) Prefer(_ context.Context, ids []sdk.Identifier) ([]sdk.Preference, error) {
+	var out []sdk.Preference
 	for _, id := range ids {
-		out = append(out, Preference{Identifier: id, Err: Problemf(NotFound, "not my zone")})
+		out = append(out, sdk.Preference{Identifier: id, Err: sdk.Problemf(sdk.NotFound, "not my zone")})
 	}
 	return out, nil
 }
@@ -183,20 +183,20 @@ func (p *provider) Health(context.Context, bool) error { return nil }
 
 func TestDNSOfKeepsAbilities(t *testing.T) {
 	p := &provider{}
-	d, err := Plugin{Name: "x", Version: "1", Authenticator: DNSOf(p)}.Description()
+	d, err := sdk.Plugin{Name: "x", Version: "1", Authenticator: sdk.DNSOf(p)}.Description()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.DNS != HostDNS || len(d.ChallengeTypes) != 1 || d.ChallengeTypes[0].Type != DNS01 {
+	if d.DNS != sdk.HostDNS || len(d.ChallengeTypes) != 1 || d.ChallengeTypes[0].Type != sdk.DNS01 {
 		t.Errorf("%+v", d)
 	}
-	if diff := cmp.Diff([]string{FeaturePrefer, FeatureHealth}, d.Features); diff != "" {
+	if diff := cmp.Diff([]string{sdk.FeaturePrefer, sdk.FeatureHealth}, d.Features); diff != "" {
 		t.Errorf("features (-want +got):\n%s", diff)
 	}
-	c := Challenge{Type: DNS01, DNS: &DNSChallenge{Name: "_acme-challenge.a.example", Zone: "a.example", Value: "v"}}
-	each, ok := DNSOf(p).(interface {
-		PerformOne(context.Context, Challenge) ([]byte, error)
-		CleanupOne(context.Context, Challenge) error
+	c := sdk.Challenge{Type: sdk.DNS01, DNS: &sdk.DNSChallenge{Name: "_acme-challenge.a.example", Zone: "a.example", Value: "v"}}
+	each, ok := sdk.DNSOf(p).(interface {
+		PerformOne(context.Context, sdk.Challenge) ([]byte, error)
+		CleanupOne(context.Context, sdk.Challenge) error
 	})
 	if !ok {
 		t.Fatal("it handles no single challenge")
