@@ -32,7 +32,7 @@ func Certificates(_ context.Context, b Base, name string) error {
 		lineages = []model.Lineage{one}
 	}
 	sort.Slice(lineages, func(i, j int) bool { return lineages[i].Name < lineages[j].Name })
-	b.Terminal.Certificates(lineages, s.LivePaths, b.now()())
+	b.Terminal.Certificates(lineages, func(l model.Lineage) model.Paths { return run.Paths(s, l) }, b.now()())
 	return broken
 }
 

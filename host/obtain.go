@@ -57,7 +57,9 @@ func MakePlan(ctx context.Context, b Base, r ObtainRequest) (Plan, error) {
 	return p, err
 }
 
-func asksNothing(a config.Args) bool { return a.CertName == "" && len(a.Domains()) == 0 }
+func asksNothing(a config.Args) bool {
+	return a.CertName == "" && len(a.Domains()) == 0 && len(a.CSR) == 0
+}
 
 func (b Base) want(r ObtainRequest) run.Want {
 	return run.Want{
@@ -154,7 +156,10 @@ func (b Base) inherit(r, base model.Request, a config.Args) model.Request {
 	if r.CABundle == "" && r.Server == base.Server {
 		r.CABundle = base.CABundle
 	}
-	if len(a.Domains()) == 0 && a.Account == "" && !b.Config.ServerGiven {
+	if len(a.Domains()) == 0 && len(r.CSR) == 0 {
+		r.CSR, r.KeyPath = base.CSR, base.KeyPath
+	}
+	if len(a.Domains()) == 0 && len(a.CSR) == 0 && a.Account == "" && !b.Config.ServerGiven {
 		r.Server, r.Account = base.Server, base.Account
 	}
 	if r.Options == (config.Options{}) {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 
 	"github.com/certwright/certwright/host/config"
@@ -76,6 +77,8 @@ func (b Base) everything(_ context.Context, lineages map[string]model.Lineage) (
 type InstallRequest struct {
 	CertName string
 	Args     config.Args
+	// KeyPath is where the key of a certificate is that was obtained by a CSR.
+	KeyPath string
 }
 
 // Install deploys a certificate that exists to the installers named, which
@@ -86,6 +89,10 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
+	keyPath, err := filepath.Abs(r.KeyPath)
+	if r.KeyPath == "" || err != nil {
+		keyPath = ""
+	}
 	targets := r.Args.Installers
 	if len(targets) == 0 {
 		return nil, UsageError(sdk.Hint(errors.New("no installer is named"), "name one with -i, for instance -i files"))
@@ -106,5 +113,6 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 			}
 			return []model.Request{l.Request}, nil
 		},
+		KeyPath: keyPath,
 	})
 }

@@ -33,6 +33,8 @@ type cli struct {
 	newKey     bool
 	debug      bool
 	dryRun     bool
+	csr        string
+	keyPath    string
 }
 
 // globalFlags are those of every verb.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/host"
@@ -32,10 +35,18 @@ func (c *cli) certonlyCommand() *cobra.Command {
 	}
 	c.caFlags(cmd.Flags())
 	c.certificateFlags(cmd.Flags())
+	cmd.Flags().StringVar(&c.csr, "csr", "", "file of a certificate request made elsewhere (PEM or DER); its key is not needed")
 	return cmd
 }
 
 func (c *cli) obtain(cmd *cobra.Command, noDeploy bool) error {
+	if c.csr != "" {
+		data, err := os.ReadFile(c.csr)
+		if err != nil {
+			return host.UsageError(fmt.Errorf("--csr: %w", err))
+		}
+		c.args.CSR = data
+	}
 	base, err := c.base()
 	if err != nil {
 		return err
@@ -114,7 +125,9 @@ func (c *cli) installCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			outcomes, err := host.Install(cmd.Context(), base, host.InstallRequest{CertName: c.args.CertName, Args: c.args})
+			outcomes, err := host.Install(cmd.Context(), base, host.InstallRequest{
+				CertName: c.args.CertName, Args: c.args, KeyPath: c.keyPath,
+			})
 			if err != nil {
 				return err
 			}
@@ -122,6 +135,7 @@ func (c *cli) installCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&c.args.CertName, "cert-name", "", "the certificate")
+	cmd.Flags().StringVar(&c.keyPath, "key-path", "", "private key of a certificate that was obtained with --csr")
 	cmd.Flags().StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that it is deployed to (repeatable)")
 	c.settingFlags(cmd.Flags())
 	return cmd

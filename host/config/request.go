@@ -41,6 +41,8 @@ type Args struct {
 	// Sets are "INSTANCE.KEY=VALUE", "INSTANCE.plugin=NAME" or "dns.KEY=VALUE".
 	Sets []string
 	EAB  *EAB
+	// CSR is a certificate request made elsewhere, DER or PEM.
+	CSR []byte
 	model.Options
 }
 
@@ -66,7 +68,7 @@ func (c *Config) Apply(a Args) error {
 		key, value, ok := strings.Cut(set, "=")
 		instance, name, dotted := strings.Cut(key, ".")
 		if !ok || !dotted || name == "" {
-			errs = append(errs, errorAt(Pos{}, "--set %s: wants INSTANCE.KEY=VALUE", set))
+			errs = append(errs, errorAt(Pos{}, "--set %s: wants INSTANCE.KEY=VALUE", key))
 			continue
 		}
 		var err error
@@ -84,7 +86,7 @@ func (c *Config) Apply(a Args) error {
 			err = c.edit(instance, func(i *Instance) { i.Settings[name] = Value{Text: &value} })
 		}
 		if err != nil {
-			errs = append(errs, errorAt(Pos{}, "--set %s: %v", set, err))
+			errs = append(errs, errorAt(Pos{}, "--set %s: %v", key, err))
 		}
 	}
 	errs = append(errs, c.applyWebroots(a.Ordered))
@@ -204,6 +206,12 @@ func (c *Config) Request(a Args) (model.Request, error) {
 	if cert.Authenticate, err = rules(a.Ordered); err != nil {
 		return model.Request{}, err
 	}
+	var csr []byte
+	if len(a.CSR) > 0 {
+		if csr, cert.Names, err = parseCSR(a); err != nil {
+			return model.Request{}, errorAt(Pos{}, "--csr: %v", err)
+		}
+	}
 	if cert.Name != "" && !validName(cert.Name) {
 		return model.Request{}, errorAt(Pos{}, "--cert-name %q wants lower-case letters, digits, dots, dashes and underscores", cert.Name)
 	}
@@ -211,6 +219,7 @@ func (c *Config) Request(a Args) (model.Request, error) {
 	if err != nil {
 		return r, errorAt(Pos{}, "%v", err)
 	}
+	r.CSR = csr
 	return r, nil
 }
 

@@ -210,7 +210,8 @@ func TestSetFlags(t *testing.T) {
 		"dns.resolvers=a":  "wants a list such as [192.0.2.53:53]",
 	} {
 		err := (&Config{}).Apply(Args{Sets: []string{set}})
-		if err == nil || !strings.HasPrefix(err.Error(), "command line: --set "+set+": ") || !strings.Contains(err.Error(), want) {
+		key, _, _ := strings.Cut(set, "=") // the value may be a secret
+		if err == nil || !strings.HasPrefix(err.Error(), "command line: --set "+key+": ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", set, err, want)
 		}
 	}

@@ -107,8 +107,10 @@ type Outcome struct {
 	// Why is the plan's reason.
 	Why string
 	Due time.Time
-	// Issued says that a new version was obtained in this run.
+	// Issued says that a new version was obtained in this run, Tried lists the
+	// targets that it was to be deployed to.
 	Issued bool
+	Tried  []string
 	// Version that is live now; nil: none.
 	Version *Version
 	Paths   Paths
@@ -132,8 +134,8 @@ func (o Outcome) Parts() Parts {
 	if o.Issued {
 		p.All++
 	}
-	for _, t := range o.Targets {
-		if t.Error == "" && o.Version != nil && t.Deployed == o.Version.Number {
+	for _, name := range o.Tried {
+		if t := o.Targets[name]; t.Error == "" && o.Version != nil && t.Deployed == o.Version.Number {
 			p.All++
 		}
 	}

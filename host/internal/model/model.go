@@ -126,6 +126,11 @@ type Request struct {
 	Hooks        []string `json:"hooks,omitempty"`
 	// Preferred are challenge types in the user's order; empty: the plugins'.
 	Preferred []string `json:"preferred_challenges,omitempty"`
+	// CSR is a certificate request made elsewhere (DER); its key is not ours to
+	// keep. Empty: a key and a request are made.
+	CSR []byte `json:"csr,omitempty"`
+	// KeyPath is where the key of a CSR is, for installers.
+	KeyPath string `json:"key_path,omitempty"`
 	Options
 }
 

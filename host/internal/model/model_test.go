@@ -87,10 +87,10 @@ func TestParts(t *testing.T) {
 	}{
 		"well":                       {Outcome{Issued: true, Version: v, Targets: map[string]Target{"a": good}}, Parts{1, 0}},
 		"not issued":                 {Outcome{Err: failed}, Parts{1, 1}},
-		"not renewed":                {Outcome{Err: failed, Version: v, Targets: map[string]Target{"a": old}}, Parts{1, 1}},
-		"issued, not deployed":       {Outcome{Err: failed, Issued: true, Version: v, Targets: map[string]Target{"a": bad}}, Parts{2, 1}},
-		"deployed to one of two":     {Outcome{Err: failed, Version: v, Targets: map[string]Target{"a": bad, "b": good}}, Parts{2, 1}},
-		"issued, one of three fails": {Outcome{Err: failed, Issued: true, Version: v, Targets: map[string]Target{"a": bad, "b": good, "c": good}}, Parts{4, 1}},
+		"not renewed, still served":  {Outcome{Err: failed, Version: v, Targets: map[string]Target{"a": good, "b": old}}, Parts{1, 1}},
+		"issued, not deployed":       {Outcome{Err: failed, Issued: true, Version: v, Tried: []string{"a"}, Targets: map[string]Target{"a": bad}}, Parts{2, 1}},
+		"deployed to one of two":     {Outcome{Err: failed, Version: v, Tried: []string{"a", "b"}, Targets: map[string]Target{"a": bad, "b": good}}, Parts{2, 1}},
+		"issued, one of three fails": {Outcome{Err: failed, Issued: true, Version: v, Tried: []string{"a", "b", "c"}, Targets: map[string]Target{"a": bad, "b": good, "c": good}}, Parts{4, 1}},
 	} {
 		if got := tt.o.Parts(); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
@@ -89,10 +90,15 @@ func (b *batch) cleanup(ctx context.Context, op sdk.Operation) {
 		challenges[i].Receipt = b.receipts[challenges[i].ID]
 	}
 	reporter := b.Story.Reporter(b.request.Name, b.instance.Config.Name)
-	cleaned, err := Clean(ctx, b.instance, challenges, reporter)
-	var problem *sdk.Problem
-	if err != nil && !errors.As(err, &problem) && b.Fresh != nil {
-		// The call broke, so the process is probably gone: a new one can do it.
+	first, cancel := ctx, context.CancelFunc(func() {})
+	if broken(b.result) {
+		// It may hang: it is not waited for as long as a healthy one.
+		first, cancel = context.WithTimeout(ctx, brokenPatience)
+	}
+	cleaned, err := Clean(first, b.instance, challenges, reporter)
+	cancel()
+	if broken(err) && b.Fresh != nil {
+		// The process is gone or hangs: a new one can do it.
 		if fresh, startErr := b.Fresh(ctx, b.instance.Config.Name); startErr == nil {
 			cleaned, err = Clean(ctx, fresh, challenges, reporter)
 		}
@@ -103,6 +109,17 @@ func (b *batch) cleanup(ctx context.Context, op sdk.Operation) {
 	if err := b.entry.Cleaned(cleaned); err != nil {
 		b.Story.Warn(b.request.Name, "journal the clean-up: %v", err)
 	}
+}
+
+// brokenPatience is how long an instance may take to clean up of which a call
+// broke, was cancelled or took too long.
+const brokenPatience = 10 * time.Second
+
+// broken says that a call did not come to its own end: the process died, hangs,
+// or was interrupted. A plugin that reports a failure is healthy.
+func broken(err error) bool {
+	var problem *sdk.Problem
+	return err != nil && (!errors.As(err, &problem) || problem.Code == sdk.Timeout || problem.Code == sdk.Cancelled)
 }
 
 // Clean has challenges taken away and gives the IDs of those that are.

@@ -82,6 +82,8 @@ type Keys interface {
 	NewKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error)
 	// ReuseKey gives the order the key of the live version, if there is one.
 	ReuseKey(lineage, orderID string, kt model.KeyType) (crypto.Signer, error)
+	// KeepRequest keeps a request made elsewhere in place of a key.
+	KeepRequest(lineage, orderID string, csr []byte) error
 	DropOrder(lineage, orderID string) error
 }
 

@@ -108,9 +108,13 @@ func finalize(
 func ask(
 	ctx context.Context, ca CA, r model.Request, ids []model.Identifier, o model.Order, key crypto.Signer,
 ) (model.Order, error) {
-	request, err := csr(key, ids, r.MustStaple)
-	if err != nil {
-		return o, err
+	request := r.CSR
+	if len(request) == 0 {
+		made, err := csr(key, ids, r.MustStaple)
+		if err != nil {
+			return o, err
+		}
+		request = made
 	}
 	answer, err := ca.Finalize(ctx, o, request)
 	var refused *model.ACMEError

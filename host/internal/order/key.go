@@ -58,10 +58,6 @@ func split(fullchain []byte, key crypto.Signer) (model.Issued, error) {
 	if leaf == nil || leaf.Type != "CERTIFICATE" {
 		return model.Issued{}, fmt.Errorf("the CA answered with something that is not a PEM certificate")
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return model.Issued{}, fmt.Errorf("encode the private key: %w", err)
-	}
 	leafPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Bytes})
 	var chain []byte
 	for block, more := pem.Decode(rest); block != nil; block, more = pem.Decode(more) {
@@ -69,10 +65,16 @@ func split(fullchain []byte, key crypto.Signer) (model.Issued, error) {
 			chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})...)
 		}
 	}
-	return model.Issued{
-		LeafPEM: leafPEM, ChainPEM: chain, FullchainPEM: append(append([]byte{}, leafPEM...), chain...),
-		KeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
-	}, nil
+	issued := model.Issued{LeafPEM: leafPEM, ChainPEM: chain, FullchainPEM: append(append([]byte{}, leafPEM...), chain...)}
+	if key == nil { // of a request made elsewhere
+		return issued, nil
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return model.Issued{}, fmt.Errorf("encode the private key: %w", err)
+	}
+	issued.KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return issued, nil
 }
 
 // issuedBy says whether a certificate of the chain has an issuer of this common

@@ -125,6 +125,9 @@ func attempt(
 	var key crypto.Signer
 	making := errgroup.Group{}
 	making.Go(func() (err error) {
+		if len(r.CSR) > 0 {
+			return d.Keys.KeepRequest(r.Name, id, r.CSR)
+		}
 		provide := d.Keys.NewKey
 		if r.ReuseKey && !d.NewKey {
 			provide = d.Keys.ReuseKey

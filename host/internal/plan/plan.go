@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sort"
@@ -17,6 +18,9 @@ type Input struct {
 	Now time.Time
 	// Requests are the certificates that are wanted.
 	Requests []model.Request
+	// Stale are targets whose settings are other ones than they were deployed
+	// with, by lineage.
+	Stale map[string][]string
 	// Lineages are those that exist, by name.
 	Lineages map[string]model.Lineage
 	// BackOff leaves alone what has failed lately (renew by a timer).
@@ -47,7 +51,7 @@ func Make(in Input) model.Plan {
 func decide(in Input, r model.Request) model.Item {
 	lineage, known := in.Lineages[r.Name]
 	v := lineage.Version
-	all, targets := r.Deploy, behind(lineage, r)
+	all, targets := r.Deploy, behind(lineage, r, in.Stale[r.Name])
 	if in.NoDeploy {
 		all, targets = nil, nil
 	}
@@ -85,7 +89,7 @@ func decide(in Input, r model.Request) model.Item {
 // is due at once. The CA's word (ARI) counts more than the lifetime.
 func renewal(now time.Time, l model.Lineage, r model.Request) (why string, due time.Time) {
 	v := *l.Version
-	if why := changed(l, r); why != "" {
+	if why := Changed(l, r); why != "" {
 		return why, now
 	}
 	if a := l.ARI; a != nil && a.Version == v.Number && !a.At.IsZero() {
@@ -132,9 +136,9 @@ func clockBehind(now time.Time, v *model.Version) bool {
 	return now.Before(v.NotBefore.Add(-time.Hour))
 }
 
-// changed says what differs between what is wanted and what there is; empty:
+// Changed says what differs between what is wanted and what there is; empty:
 // nothing.
-func changed(l model.Lineage, r model.Request) string {
+func Changed(l model.Lineage, r model.Request) string {
 	have := slices.Sorted(slices.Values(l.Version.Names))
 	want := slices.Sorted(slices.Values(model.Names(Remaining(r.Identifiers, l.Skipped))))
 	if !slices.Equal(have, want) {
@@ -143,7 +147,10 @@ func changed(l model.Lineage, r model.Request) string {
 	if l.Request.Server != r.Server {
 		return fmt.Sprintf("its CA changes from %s to %s", l.Request.Server, r.Server)
 	}
-	if l.Version.KeyType != r.KeyType {
+	if !bytes.Equal(l.Request.CSR, r.CSR) {
+		return "its certificate request changed"
+	}
+	if len(r.CSR) == 0 && l.Version.KeyType != r.KeyType {
 		return fmt.Sprintf("its key type changes from %s to %s", l.Version.KeyType, r.KeyType)
 	}
 	return ""
@@ -173,11 +180,11 @@ func difference(have, want []string) string {
 }
 
 // behind lists the targets that do not serve the newest version.
-func behind(l model.Lineage, r model.Request) []string {
+func behind(l model.Lineage, r model.Request, stale []string) []string {
 	var out []string
 	for _, name := range r.Deploy {
 		t, ok := l.Targets[name]
-		if !ok || l.Version != nil && t.Deployed != l.Version.Number || t.Error != "" {
+		if !ok || slices.Contains(stale, name) || l.Version != nil && t.Deployed != l.Version.Number || t.Error != "" {
 			out = append(out, name)
 		}
 	}

@@ -102,14 +102,22 @@ func (t *Terminal) outcome(o model.Outcome) {
 	case o.Version != nil:
 		if o.Issued {
 			t.Print(fmt.Sprintf("%s: version %d, valid until %s\n  certificate %s\n  key         %s\n",
-				o.Name, o.Version.Number, day(o.Version.NotAfter), o.Paths.Fullchain, o.Paths.Privkey))
+				o.Name, o.Version.Number, day(o.Version.NotAfter), o.Paths.Fullchain, orElsewhere(o.Paths.Privkey)))
 		}
 	}
-	for _, name := range sortedKeys(o.Targets) {
-		if target := o.Targets[name]; target.Error == "" && o.Action != model.None {
+	for _, name := range o.Tried {
+		if target := o.Targets[name]; target.Error == "" {
 			t.Print(fmt.Sprintf("%s: %s\n", o.Name, targetLine(name, target)))
 		}
 	}
+}
+
+// orElsewhere is where a key is, which of a CSR only its owner knows.
+func orElsewhere(path string) string {
+	if path == "" {
+		return "not here: obtained by a certificate request"
+	}
+	return path
 }
 
 func targetLine(name string, t model.Target) string {
@@ -233,13 +241,13 @@ func orNobody(ways [][]string) string {
 }
 
 // Certificates lists lineages.
-func (t *Terminal) Certificates(lineages []model.Lineage, paths func(string) model.Paths, now time.Time) {
+func (t *Terminal) Certificates(lineages []model.Lineage, paths func(model.Lineage) model.Paths, now time.Time) {
 	for _, l := range lineages {
 		if l.Version == nil {
 			continue
 		}
 		v := *l.Version
-		p := paths(l.Name)
+		p := paths(l)
 		if t.JSON {
 			t.json(certificateLine{
 				Type: "certificate", Name: l.Name, Names: v.Names, KeyType: v.KeyType, Server: l.Request.Server,
@@ -257,7 +265,7 @@ func (t *Terminal) Certificates(lineages []model.Lineage, paths func(string) mod
 		fmt.Fprintf(w, "  expires\t%s (%s)\n", v.NotAfter.UTC().Format("2006-01-02 15:04 UTC"), left(now, v.NotAfter))
 		fmt.Fprintf(w, "  version\t%d, serial %s\n", v.Number, v.Serial)
 		fmt.Fprintf(w, "  certificate\t%s\n", p.Fullchain)
-		fmt.Fprintf(w, "  private key\t%s\n", p.Privkey)
+		fmt.Fprintf(w, "  private key\t%s\n", orElsewhere(p.Privkey))
 		for _, name := range sortedKeys(l.Targets) {
 			fmt.Fprintf(w, "  deployed\t%s\n", targetLine(name, l.Targets[name]))
 		}

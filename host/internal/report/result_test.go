@@ -73,13 +73,13 @@ var (
 func outcomes() []model.Outcome {
 	failure := sdk.Hint(errors.New("the CA said no"), "open port 80")
 	return []model.Outcome{
-		{Name: "issued.example", Action: model.Issue, Why: "there is none yet", Issued: true, Version: v2, Paths: paths,
+		{Name: "issued.example", Action: model.Issue, Why: "there is none yet", Issued: true, Version: v2, Paths: paths, Tried: []string{"files", "web"},
 			Targets: map[string]model.Target{"web": proven, "files": {Deployed: 2, At: start}}},
 		{Name: "quiet.example", Action: model.None, Why: "not due before tomorrow", Due: start, Version: v2, Paths: paths,
 			Targets: map[string]model.Target{"web": proven}},
-		{Name: "deployed.example", Action: model.Deploy, Why: "asked for", Version: v2, Paths: paths, Targets: map[string]model.Target{"web": proven}},
+		{Name: "deployed.example", Action: model.Deploy, Why: "asked for", Version: v2, Paths: paths, Tried: []string{"web"}, Targets: map[string]model.Target{"web": proven}},
 		{Name: "first.example", Action: model.Issue, Why: "there is none yet", Err: failure},
-		{Name: "partly.example", Action: model.Renew, Why: "it expires in 3 days", Issued: true, Version: v2, Paths: paths,
+		{Name: "partly.example", Action: model.Renew, Why: "it expires in 3 days", Issued: true, Version: v2, Paths: paths, Tried: []string{"files", "web"},
 			Targets: map[string]model.Target{"web": {Deployed: 1, Proven: 1, At: start, Error: "nginx is down"}, "files": {Deployed: 2, At: start}},
 			Err:     errors.New("deploy to web: nginx is down")},
 		{Name: "absent.example", Action: model.None, Why: "there is no certificate to deploy"},
@@ -172,7 +172,8 @@ func TestCertificates(t *testing.T) {
 		{Name: "old.example", Version: &old, Failures: &model.Failures{Count: 3, Last: start, Error: "the CA said no"}},
 	}
 	both(t, "certificates", func(s *Terminal) {
-		s.Certificates(list, func(name string) model.Paths {
+		s.Certificates(list, func(l model.Lineage) model.Paths {
+			name := l.Name
 			return model.Paths{Cert: "/s/live/" + name + "/cert.pem", Fullchain: "/s/live/" + name + "/fullchain.pem", Privkey: "/s/live/" + name + "/privkey.pem"}
 		}, start)
 	})
@@ -183,7 +184,7 @@ func TestCertificates(t *testing.T) {
 		v := *v2
 		v.NotAfter = start.Add(left)
 		s := newScreen(nil)
-		s.Certificates([]model.Lineage{{Name: "x", Version: &v}}, func(string) model.Paths { return model.Paths{} }, start)
+		s.Certificates([]model.Lineage{{Name: "x", Version: &v}}, func(model.Lineage) model.Paths { return model.Paths{} }, start)
 		if !strings.Contains(s.out.String(), "("+want+")") {
 			t.Errorf("%s before the end: %s", left, s.out)
 		}

@@ -39,6 +39,9 @@ type Terminal struct {
 	// Redact masks secrets in everything that is written; nil: as it is.
 	Redact func(string) string
 
+	// given says that an instance has Out to itself.
+	given bool
+
 	mu sync.Mutex
 	// asking holds one value while a question is open; unlike a mutex it can
 	// be waited for until a context is done.
@@ -97,8 +100,17 @@ func (t *Terminal) Error(lineage string, err error) {
 	t.write(t.Err, text)
 }
 
+// GiveAway leaves Out to what plugins say; results go to Err from then on.
+func (t *Terminal) GiveAway() { t.given = true }
+
 // Print writes text to the result.
-func (t *Terminal) Print(text string) { t.write(t.Out, text) }
+func (t *Terminal) Print(text string) {
+	if t.given {
+		t.write(t.Err, text)
+		return
+	}
+	t.write(t.Out, text)
+}
 
 // Ask puts one question and waits for one line. Questions are put one at a
 // time.

@@ -31,11 +31,11 @@ func (s *Store) Commit(l model.Lineage, orderID string, issued model.Issued) (mo
 	if err := s.prepare(); err != nil {
 		return l, err
 	}
-	key, err := s.OrderKey(l.Name, orderID)
+	public, err := publicKey(s.orderDir(l.Name, orderID))
 	if err != nil {
 		return l, fmt.Errorf("store the new certificate: %w", err)
 	}
-	leaf, issued, err := verify(issued, key.Public(), wanted(l))
+	leaf, issued, err := verify(issued, public, wanted(l))
 	if err != nil {
 		return l, fmt.Errorf("store the new certificate of %s: what the CA sent does not fit the order: %w", l.Name, err)
 	}

@@ -190,6 +190,9 @@ func readIssued(dir string) (model.Issued, error) {
 		{paths.Fullchain, &i.FullchainPEM}, {paths.Privkey, &i.KeyPEM},
 	} {
 		data, err := os.ReadFile(f.path)
+		if f.path == paths.Privkey && errors.Is(err, fs.ErrNotExist) && ofRequest(dir) {
+			continue
+		}
 		if err != nil {
 			return model.Issued{}, diskError("read", f.path, err)
 		}

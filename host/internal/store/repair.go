@@ -132,7 +132,7 @@ func (s *Store) repairOrders(name string, r *Repaired) error {
 		dir := s.orderDir(name, id)
 		l, err := readLineage(filepath.Join(dir, staged), name)
 		if err == nil {
-			_, err = verifyDir(dir, l.Request.Identifiers)
+			_, err = verifyDir(dir, wanted(l))
 		}
 		if err != nil {
 			// The certificate can be downloaded again; the key cannot.
@@ -221,11 +221,11 @@ func verifyDir(dir string, want []model.Identifier) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := parseKey(issued.KeyPEM)
+	public, err := publicKey(dir)
 	if err != nil {
-		return nil, brokenFile(pathsIn(dir).Privkey, err)
+		return nil, err
 	}
-	leaf, _, err := verify(issued, key.Public(), want)
+	leaf, _, err := verify(issued, public, want)
 	if err != nil {
 		return nil, fmt.Errorf("in %s: %w", dir, err)
 	}
