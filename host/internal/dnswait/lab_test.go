@@ -46,6 +46,7 @@ type server struct {
 	lab     *lab
 	address string
 	zones   []*zone
+	changes sync.Mutex
 	change  func(network string, question dns.Question, reply *dns.Msg) *dns.Msg
 
 	mu    sync.Mutex
@@ -134,7 +135,6 @@ func (s *server) handle(w dns.ResponseWriter, question *dns.Msg) {
 	network := w.RemoteAddr().Network()
 	s.mu.Lock()
 	s.asked = append(s.asked, network+" "+dns.TypeToString[q.Qtype]+" "+strings.ToLower(q.Name))
-	change := s.change
 	s.mu.Unlock()
 	reply := new(dns.Msg).SetReply(question)
 	if s == s.lab.resolver {
@@ -142,9 +142,11 @@ func (s *server) handle(w dns.ResponseWriter, question *dns.Msg) {
 	} else {
 		s.answer(q, reply)
 	}
-	if change != nil {
-		reply = change(network, q, reply)
+	s.changes.Lock()
+	if s.change != nil {
+		reply = s.change(network, q, reply)
 	}
+	s.changes.Unlock()
 	if reply == nil {
 		return
 	}
@@ -152,6 +154,13 @@ func (s *server) handle(w dns.ResponseWriter, question *dns.Msg) {
 		reply.Truncate(dns.MinMsgSize)
 	}
 	_ = w.WriteMsg(reply)
+}
+
+// changing has every answer go through a function, one after the other.
+func (s *server) changing(f func(network string, question dns.Question, reply *dns.Msg) *dns.Msg) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	s.change = f
 }
 
 // count says how many questions contained the text.
@@ -243,7 +252,7 @@ func (l *lab) resolve(q dns.Question, reply *dns.Msg) {
 		if len(part.Answer) != 1 || part.Answer[0].Header().Rrtype != dns.TypeCNAME || q.Qtype == dns.TypeCNAME {
 			break
 		}
-		name = part.Answer[0].(*dns.CNAME).Target //nolint:forcetypeassert // by its type
+		name = part.Answer[0].(*dns.CNAME).Target
 	}
 	if reply.Rcode == dns.RcodeNameError && l.remembers {
 		l.denied[dns.CanonicalName(q.Name)] = reply

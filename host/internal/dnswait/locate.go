@@ -155,7 +155,7 @@ func (f *Finder) anyOf(ctx context.Context, p Place, name string) (*dns.Msg, err
 	}
 	reply, _, err := f.recurse(ctx, name, dns.TypeSOA)
 	if err != nil {
-		return nil, errors.Join(append(errs, err)...)
+		return nil, errors.Join(errors.Join(errs...), err)
 	}
 	return reply, nil
 }

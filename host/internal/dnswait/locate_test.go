@@ -116,14 +116,14 @@ func TestDelegationsWithoutEnd(t *testing.T) {
 	l.zone("a.test", "127.0.0.2")
 	s := l.server("127.0.0.2")
 	cuts := 0
-	s.change = func(_ string, q dns.Question, reply *dns.Msg) *dns.Msg {
+	s.changing(func(_ string, q dns.Question, reply *dns.Msg) *dns.Msg {
 		labels := dns.SplitDomainName(q.Name)
 		cuts = min(cuts+1, len(labels)-2)
 		child := dns.Fqdn(strings.Join(labels[len(labels)-2-cuts:], "."))
 		reply.Rcode = dns.RcodeSuccess
 		reply.Ns = []dns.RR{rr(child + " 300 IN NS ns1.a.test.")}
 		return reply
-	}
+	})
 	_, err := l.finder(false).Locate(l.bounded(), "_acme-challenge.1.2.3.4.5.6.7.8.9.10.11.12.a.test")
 	if err == nil || !strings.Contains(err.Error(), "more than 8 delegations below each other") {
 		t.Error(err)
@@ -135,12 +135,17 @@ func TestLocateThroughResolver(t *testing.T) {
 	for name, change := range map[string]func(*server){
 		"nobody there": nil,
 		"lame": func(s *server) {
-			s.change = func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
+			s.changing(func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
 				reply.Authoritative = false
 				return reply
-			}
+			})
 		},
-		"refused": func(s *server) { s.zones = nil },
+		"refused": func(s *server) {
+			s.changing(func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
+				reply.Rcode, reply.Answer, reply.Ns = dns.RcodeRefused, nil, nil
+				return reply
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -176,12 +181,12 @@ func TestResolvers(t *testing.T) {
 	}
 	// SERVFAIL is tried again.
 	once := 0
-	l.resolver.change = func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
+	l.resolver.changing(func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
 		if once++; once == 1 {
 			reply.Rcode, reply.Answer, reply.Ns = dns.RcodeServerFailure, nil, nil
 		}
 		return reply
-	}
+	})
 	if p := l.locate(l.finder(false), challenge+"a.test"); p.Zone != "a.test" {
 		t.Errorf("%+v", p)
 	}
@@ -223,11 +228,11 @@ func TestSingleFlight(t *testing.T) {
 	l.server("127.0.0.2", z)
 	asked, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	l.resolver.change = func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
+	l.resolver.changing(func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
 		once.Do(func() { close(asked) })
 		<-goOn
 		return reply
-	}
+	})
 	f := l.finder(false)
 	f.attempt = time.Minute
 	var all sync.WaitGroup
@@ -265,16 +270,14 @@ func TestSearchGivenUp(t *testing.T) {
 	f.attempt = time.Minute
 	silent := true
 	asked := make(chan struct{}, 1)
-	l.resolver.change = func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
-		l.resolver.mu.Lock()
-		defer l.resolver.mu.Unlock()
+	l.resolver.changing(func(_ string, _ dns.Question, reply *dns.Msg) *dns.Msg {
 		if silent {
 			asked <- struct{}{}
 			silent = false
 			return nil
 		}
 		return reply
-	}
+	})
 	enough := errors.New("enough")
 	first, cancel := context.WithCancelCause(t.Context())
 	errs := make(chan error, 1)
