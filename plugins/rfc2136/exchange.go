@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ const (
 	mostUDP = 512
 	// largestMAC is that of hmac-sha512.
 	largestMAC = 64
+	// grace is what a cancelled call may still take; the host allows it 5 s.
+	grace = 3 * time.Second
 	// bufferUDP is for servers that answer with more than they may.
 	bufferUDP = 4096
 )
@@ -62,17 +65,17 @@ func (c client) update(ctx context.Context, m *dns.Msg, zone, what string) error
 // again over TCP, which nobody can do in the server's place without being on
 // the path. An update may be sent twice: it has the same effect.
 func (c client) exchange(ctx context.Context, m *dns.Msg) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
+	start := time.Now()
+	end := start.Add(c.timeout)
 	if c.protocol == "tcp" || m.Len()+c.key.overhead() > mostUDP {
-		return c.ask(ctx, "tcp", m)
+		return c.ask(ctx, "tcp", end, m)
 	}
-	first, udpErr := c.askUDP(ctx, m)
+	first, udpErr := c.ask(ctx, "udp", start.Add(c.timeout/4), m)
 	var lookup *net.DNSError
 	if ctx.Err() != nil || errors.As(udpErr, &lookup) || udpErr == nil && !first.Truncated && first.doubt == nil {
 		return first, udpErr
 	}
-	second, tcpErr := c.ask(ctx, "tcp", m)
+	second, tcpErr := c.ask(ctx, "tcp", end, m)
 	switch {
 	case tcpErr == nil:
 		return second, nil
@@ -84,35 +87,52 @@ func (c client) exchange(ctx context.Context, m *dns.Msg) (reply, error) {
 	return reply{}, fmt.Errorf("%w; %w", udpErr, tcpErr)
 }
 
-// askUDP leaves most of the time to TCP.
-func (c client) askUDP(ctx context.Context, m *dns.Msg) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout/4)
-	defer cancel()
-	return c.ask(ctx, "udp", m)
-}
-
 // ask sends m once and reads the answer to it.
-func (c client) ask(ctx context.Context, network string, m *dns.Msg) (reply, error) {
-	m = m.Copy() // signing changes it
-	m.Id = dns.Id()
-	protocol := dns.Client{Net: network, Timeout: c.timeout, UDPSize: bufferUDP}
-	if c.key.name != "" {
-		m.SetTsig(c.key.name, c.key.algorithm, fudge, c.now().Unix())
-		protocol.TsigSecret = map[string]string{c.key.name: c.key.secret}
-	}
-	conn, err := protocol.DialContext(ctx, c.server)
+func (c client) ask(ctx context.Context, network string, deadline time.Time, m *dns.Msg) (reply, error) {
+	dialing, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	wire, err := new(net.Dialer).DialContext(dialing, network, c.server)
 	if err != nil {
 		return reply{}, err
 	}
+	conn := &dns.Conn{Conn: wire, UDPSize: bufferUDP}
 	defer func() { _ = conn.Close() }()
-	// The library knows the context's deadline, but not its cancellation.
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	if err := conn.SetDeadline(deadline); err != nil {
+		return reply{}, err
+	}
+	// From here on a server may be at work. If the call is cancelled, the answer
+	// is still waited for a while: a server with several threads may otherwise
+	// do what the cleanup asks for first, and this last (PowerDNS does).
+	stop := context.AfterFunc(ctx, func() {
+		if soon := time.Now().Add(grace); soon.Before(deadline) {
+			_ = conn.SetDeadline(soon)
+		}
+	})
 	defer stop()
-	answer, _, err := protocol.ExchangeWithConnContext(ctx, m, conn)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("no answer over %s in time: %w", strings.ToUpper(network), ctx.Err())
+	m = m.Copy() // signing changes it
+	if c.key.name != "" {
+		m.SetTsig(c.key.name, c.key.algorithm, fudge, c.now().Unix())
+		conn.TsigSecret = map[string]string{c.key.name: c.key.secret}
+	}
+	answer, err := swap(conn, m)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("no answer over %s in time: %w", strings.ToUpper(network), err)
 	}
 	return c.judge(m, answer, err)
+}
+
+// swap sends m and gives the answer to it. Answers to others, which may come to
+// a datagram's port late, are passed over.
+func swap(conn *dns.Conn, m *dns.Msg) (*dns.Msg, error) {
+	if err := conn.WriteMsg(m); err != nil {
+		return nil, err
+	}
+	for {
+		answer, err := conn.ReadMsg()
+		if err != nil || answer.Id == m.Id {
+			return answer, err
+		}
+	}
 }
 
 // judge separates what is no answer from an answer that is in doubt. The

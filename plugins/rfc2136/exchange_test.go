@@ -22,6 +22,19 @@ func TestTCPWhereUDPDoesNotDo(t *testing.T) {
 	}
 	garbage := func(w dns.ResponseWriter, _ *dns.Msg) { _, _ = w.Write([]byte("not a message of DNS at all")) }
 	forged := signedWith(t, otherSecret, macOf, time.Now)
+	late := func(w dns.ResponseWriter, q *dns.Msg) {
+		r := new(dns.Msg).SetRcode(q, dns.RcodeRefused)
+		r.Id++ // of an earlier question
+		_ = w.WriteMsg(r)
+		done(w, q)
+	}
+	wordy := func(w dns.ResponseWriter, q *dns.Msg) {
+		r := answerTo(q, dns.RcodeSuccess)
+		for range 3 {
+			r.Answer = append(r.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{strings.Repeat("x", 250)}})
+		}
+		_ = w.WriteMsg(r)
+	}
 	both := []string{"udp", "tcp"}
 	for name, c := range map[string]struct {
 		udp, tcp answerer
@@ -39,7 +52,9 @@ func TestTCPWhereUDPDoesNotDo(t *testing.T) {
 			change: func(_ *settings, txt *sdk.TXT) { txt.Value = strings.Repeat("v", 500) }},
 		"UDP not wanted": {udp: silent, tcp: done, over: []string{"tcp"},
 			change: func(s *settings, _ *sdk.TXT) { s.Protocol = "tcp" }},
-		"UDP does": {udp: done, tcp: silent, over: []string{"udp"}},
+		"an answer to others first": {udp: late, tcp: silent, over: []string{"udp"}},
+		"more than 512 bytes":       {udp: wordy, tcp: silent, over: []string{"udp"}},
+		"UDP does":                  {udp: done, tcp: silent, over: []string{"udp"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -48,7 +63,7 @@ func TestTCPWhereUDPDoesNotDo(t *testing.T) {
 			if c.change != nil {
 				c.change(&s, &record)
 			}
-			if _, err := configured(t, s).set(t.Context(), record); err != nil {
+			if _, err := configured(t, s).SetTXT(t.Context(), record); err != nil {
 				t.Error(err)
 			}
 			if _, over := f.asked(); !slices.Equal(over, c.over) || f.bad != nil {
@@ -65,7 +80,7 @@ func TestTheLargestDatagram(t *testing.T) {
 	s.TSIGAlgorithm = "hmac-sha512"
 	r := configured(t, s)
 	for n := range 250 {
-		if _, err := r.set(t.Context(), txt(strings.Repeat("v", 150+n))); err != nil {
+		if _, err := r.SetTXT(t.Context(), txt(strings.Repeat("v", 150+n))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +109,7 @@ func TestSuccessWithoutProofIsNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t, c.answer, c.answer)
-			_, err := configured(t, signing(f.addr)).set(t.Context(), txt("value"))
+			_, err := configured(t, signing(f.addr)).SetTXT(t.Context(), txt("value"))
 			if p := sdk.ProblemOf(err); p == nil || p.Code != sdk.Credentials || !strings.Contains(p.Error(), c.word) || p.Hint == "" {
 				t.Errorf("the problem is %+v", p)
 			}
@@ -116,7 +131,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 			f := startFake(t, silent, c)
 			s := signing(f.addr)
 			s.Protocol = "tcp"
-			_, err := configured(t, s).set(t.Context(), txt("value"))
+			_, err := configured(t, s).SetTXT(t.Context(), txt("value"))
 			unreachable(t, err, f.addr)
 		})
 	}
@@ -138,19 +153,22 @@ func TestServersThatAreNotThere(t *testing.T) {
 	for _, protocol := range []string{"udp", "tcp"} {
 		s := signing(closed)
 		s.Protocol = protocol
-		_, err := configured(t, s).set(t.Context(), txt("value"))
+		_, err := configured(t, s).SetTXT(t.Context(), txt("value"))
 		unreachable(t, err, closed)
 	}
 	// RFC 6761 section 6.4: no resolver knows a name in "invalid".
-	_, err := configured(t, signing("ns.invalid")).set(t.Context(), txt("value"))
+	_, err := configured(t, signing("ns.invalid")).SetTXT(t.Context(), txt("value"))
 	unreachable(t, err, "ns.invalid:53")
+	if strings.Count(err.Error(), "lookup") != 1 {
+		t.Errorf("the name is looked up twice: %v", err)
+	}
 }
 
 func TestSilenceEnds(t *testing.T) {
 	f := startFake(t, silent, silent)
 	s := signing(f.addr)
 	s.Timeout = 100 * time.Millisecond
-	_, err := configured(t, s).set(t.Context(), txt("value"))
+	_, err := configured(t, s).SetTXT(t.Context(), txt("value"))
 	unreachable(t, err, f.addr)
 	if _, over := f.asked(); !slices.Contains(over, "udp") {
 		t.Errorf("asked over %v", over)
@@ -165,7 +183,7 @@ func TestAnAnswerCountsIfThereIsNoTCP(t *testing.T) {
 		MsgAcceptFunc: func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept }}
 	served := make(chan error, 1)
 	go func() { served <- server.ActivateAndServe() }()
-	_, err := configured(t, signing(packets.LocalAddr().String())).set(t.Context(), txt("value"))
+	_, err := configured(t, signing(packets.LocalAddr().String())).SetTXT(t.Context(), txt("value"))
 	if p := sdk.ProblemOf(err); p == nil || p.Code != sdk.Credentials {
 		t.Errorf("the problem is %+v", p)
 	}
@@ -176,21 +194,54 @@ func TestAnAnswerCountsIfThereIsNoTCP(t *testing.T) {
 
 func TestCancelledCallsEnd(t *testing.T) {
 	for _, protocol := range []string{"udp", "tcp"} {
-		f := startFake(t, silent, silent)
-		s := signing(f.addr)
-		s.Protocol, s.Timeout = protocol, time.Hour
-		r := configured(t, s)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() {
-			_, err := r.set(ctx, txt("value"))
-			ended <- err
-		}()
-		<-f.came
-		cancel()
-		err := <-ended
-		if p := sdk.ProblemOf(err); !errors.Is(err, context.Canceled) || p.Code != sdk.Cancelled {
-			t.Errorf("over %s: %+v", protocol, p)
-		}
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			f := startFake(t, silent, silent)
+			p := sdk.ProblemOf(cancelled(t, f, protocol, func() {}))
+			if !errors.Is(p, context.Canceled) || p.Code != sdk.Cancelled {
+				t.Errorf("%+v", p)
+			}
+			if _, over := f.asked(); !slices.Equal(over, []string{protocol}) {
+				t.Errorf("asked over %v", over)
+			}
+		})
 	}
+}
+
+// What a server has been told it may do at any time; the cleanup must come
+// after that.
+func TestACancelledCallWaitsForTheServer(t *testing.T) {
+	for _, protocol := range []string{"udp", "tcp"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			slow := func(w dns.ResponseWriter, q *dns.Msg) {
+				<-release
+				answers(dns.RcodeSuccess)(w, q)
+			}
+			f := startFake(t, slow, slow)
+			if err := cancelled(t, f, protocol, func() { close(release) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// cancelled cancels a call once the server has the message, then calls after,
+// and gives what the call gave.
+func cancelled(t *testing.T, f *fake, protocol string, after func()) error {
+	t.Helper()
+	s := signing(f.addr)
+	s.Protocol, s.Timeout = protocol, time.Hour
+	r := configured(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.SetTXT(ctx, txt("value"))
+		ended <- err
+	}()
+	<-f.came
+	cancel()
+	after()
+	return <-ended
 }

@@ -68,8 +68,8 @@ func apart(signature *dns.TSIG) string {
 	if err != nil || len(other) != 6 {
 		return ""
 	}
-	server := time.Unix(int64(binary.BigEndian.Uint64(append([]byte{0, 0}, other...))), 0) //nolint:gosec // 48 bits
-	signed := time.Unix(int64(signature.TimeSigned), 0)                                    //nolint:gosec // 48 bits
+	server := time.Unix(int64(binary.BigEndian.Uint64(append([]byte{0, 0}, other...))), 0)
+	signed := time.Unix(int64(signature.TimeSigned), 0)
 	return fmt.Sprintf(": the server's is at %s, ours at %s", server.UTC().Format(time.RFC3339), signed.UTC().Format(time.RFC3339))
 }
 

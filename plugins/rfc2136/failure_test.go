@@ -53,8 +53,8 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 				s = signing(f.addr)
 			}
 			r := configured(t, s)
-			_, err := r.set(t.Context(), txt("value"))
-			for verb, p := range map[string]*sdk.Problem{"add": sdk.ProblemOf(err), "delete": sdk.ProblemOf(r.remove(t.Context(), txt("value")))} {
+			_, err := r.SetTXT(t.Context(), txt("value"))
+			for verb, p := range map[string]*sdk.Problem{"add": sdk.ProblemOf(err), "delete": sdk.ProblemOf(r.DeleteTXT(t.Context(), txt("value")))} {
 				if p == nil {
 					t.Fatalf("%s: no problem", verb)
 				}

@@ -41,6 +41,7 @@ func startFake(t *testing.T, udp, tcp answerer) *fake {
 	t.Cleanup(serving.Wait) // runs after the shutdowns
 	for network, server := range map[string]*dns.Server{"udp": {PacketConn: packets}, "tcp": {Listener: stream}} {
 		answer := map[string]answerer{"udp": udp, "tcp": tcp}[network]
+		server.UDPSize = 4096 // more than the client may send
 		server.TsigSecret = map[string]string{"key.": goodSecret}
 		// The library refuses updates unless it is told otherwise.
 		server.MsgAcceptFunc = func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept }
@@ -165,7 +166,7 @@ func configured(t *testing.T, s settings) *rfc2136 {
 	if s.Protocol == "" {
 		s.Protocol = "udp"
 	}
-	r := newRFC2136()
+	r := &rfc2136{}
 	r.settings = s
 	if err := r.Configure(t.Context(), sdk.Instance{Name: "test"}); err != nil {
 		t.Fatal(err)

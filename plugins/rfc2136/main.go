@@ -7,16 +7,15 @@ import "github.com/certwright/certwright/sdk"
 // version is set by the linker: -ldflags "-X main.version=...".
 var version = "0.1.0"
 
-func main() { sdk.Serve(declaration(newRFC2136())) }
+func main() { sdk.Serve(declaration(&rfc2136{})) }
 
 func declaration(r *rfc2136) sdk.Plugin {
 	return sdk.Plugin{
-		Name:           "rfc2136",
-		Version:        version,
-		Summary:        "answers dns-01 by DNS UPDATE to a name server, signed by TSIG",
-		Settings:       &r.settings,
-		Authenticator:  r,
-		ChallengeTypes: []string{sdk.DNS01},
+		Name:          "rfc2136",
+		Version:       version,
+		Summary:       "answers dns-01 by DNS UPDATE to a name server, signed by TSIG",
+		Settings:      &r.settings,
+		Authenticator: sdk.DNSOf(r),
 		Permissions: sdk.Permissions{
 			// 53 is the port of a server that is given without one, and of the
 			// resolver that a server's name is looked up with.

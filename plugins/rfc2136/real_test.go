@@ -55,13 +55,13 @@ func oneValueAtATime(t *testing.T, s *realServer, with settings) {
 	name := record("").Name
 	set := func(value string) {
 		t.Helper()
-		if _, err := r.set(t.Context(), record(value)); err != nil {
+		if _, err := r.SetTXT(t.Context(), record(value)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	remove := func(value string) {
 		t.Helper()
-		if err := r.remove(t.Context(), record(value)); err != nil {
+		if err := r.DeleteTXT(t.Context(), record(value)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,13 +83,13 @@ func oneValueAtATime(t *testing.T, s *realServer, with settings) {
 func longValue(t *testing.T, s *realServer) {
 	r := configured(t, s.with("hmac-sha512"))
 	long := sdk.TXT{Zone: zoneOne, Name: "long." + zoneOne, Value: strings.Repeat(`abc;\`, 150)}
-	if _, err := r.set(t.Context(), long); err != nil {
+	if _, err := r.SetTXT(t.Context(), long); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.ask(t, "tcp", long.Name); len(got) != 1 || len(strings.ReplaceAll(got[0], `\\`, `\`)) != len(long.Value) {
 		t.Errorf("the value is %q", got)
 	}
-	if err := r.remove(t.Context(), long); err != nil {
+	if err := r.DeleteTXT(t.Context(), long); err != nil {
 		t.Fatal(err)
 	}
 	s.holds(t, long.Name)
@@ -100,16 +100,16 @@ func longValue(t *testing.T, s *realServer) {
 func leastPrivilege(t *testing.T, s *realServer, limited bool) {
 	r := configured(t, s.with(otherKey))
 	record := sdk.TXT{Zone: zoneTwo, Name: "_acme-challenge." + zoneTwo, Value: "v"}
-	if _, err := r.set(t.Context(), record); err != nil {
+	if _, err := r.SetTXT(t.Context(), record); err != nil {
 		t.Fatal(err)
 	}
 	s.holds(t, record.Name, "v")
-	if err := r.remove(t.Context(), record); err != nil {
+	if err := r.DeleteTXT(t.Context(), record); err != nil {
 		t.Fatal(err)
 	}
 	s.holds(t, record.Name)
 	record.Name = "www." + zoneTwo
-	if _, err := r.set(t.Context(), record); limited && err == nil {
+	if _, err := r.SetTXT(t.Context(), record); limited && err == nil {
 		t.Errorf("the key may change %s", record.Name)
 	}
 }
@@ -151,8 +151,8 @@ func mistakes(t *testing.T, s *realServer) {
 		t.Run(name, func(t *testing.T) {
 			r, record := configured(t, right), record
 			c.change(r, &record)
-			_, err := r.set(t.Context(), record)
-			undo := r.remove(t.Context(), record)
+			_, err := r.SetTXT(t.Context(), record)
+			undo := r.DeleteTXT(t.Context(), record)
 			if len(c.codes) == 0 {
 				if err := errors.Join(err, undo); err != nil {
 					t.Error(err)

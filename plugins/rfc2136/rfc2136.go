@@ -21,21 +21,16 @@ type settings struct {
 	Protocol      string        `setting:"protocol" default:"udp" choices:"udp,tcp" doc:"udp turns to TCP where UDP does not do; tcp never uses UDP"`
 }
 
-// rfc2136 is the authenticator: what sdk.DNS makes of set and remove, and the
-// check of the settings.
+// rfc2136 is the provider of DNS.
 type rfc2136 struct {
-	sdk.Authenticator
 	settings settings
 	client   client
 }
 
-var _ sdk.Configurer = (*rfc2136)(nil)
-
-func newRFC2136() *rfc2136 {
-	r := &rfc2136{}
-	r.Authenticator = sdk.DNS(r.set, r.remove)
-	return r
-}
+var _ interface {
+	sdk.DNSProvider
+	sdk.Configurer
+} = (*rfc2136)(nil)
 
 // Configure checks the settings; it asks nobody.
 func (r *rfc2136) Configure(context.Context, sdk.Instance) error {
@@ -47,9 +42,9 @@ func (r *rfc2136) Configure(context.Context, sdk.Instance) error {
 	return nil
 }
 
-// set adds one value. A record that is there already is not added again by any
+// SetTXT adds one value. A record that is there already is not added again by any
 // server (RFC 2136 section 3.4.2.2), so there is nothing to remember.
-func (r *rfc2136) set(ctx context.Context, txt sdk.TXT) ([]byte, error) {
+func (r *rfc2136) SetTXT(ctx context.Context, txt sdk.TXT) ([]byte, error) {
 	record, err := recordOf(txt, r.settings.TTL)
 	if err != nil {
 		return nil, err
@@ -60,9 +55,9 @@ func (r *rfc2136) set(ctx context.Context, txt sdk.TXT) ([]byte, error) {
 	return nil, r.client.update(ctx, m, txt.Zone, what)
 }
 
-// remove deletes that one value and leaves the others alone (RFC 2136 section
+// DeleteTXT deletes that one value and leaves the others alone (RFC 2136 section
 // 2.5.4). A server takes a value that is not there as deleted.
-func (r *rfc2136) remove(ctx context.Context, txt sdk.TXT) error {
+func (r *rfc2136) DeleteTXT(ctx context.Context, txt sdk.TXT) error {
 	record, err := recordOf(txt, 0)
 	if err != nil {
 		return err
@@ -84,7 +79,7 @@ func recordOf(txt sdk.TXT, ttl time.Duration) (*dns.TXT, error) {
 	}
 	return &dns.TXT{
 		Hdr: dns.RR_Header{
-			Name: dns.Fqdn(txt.Name), Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: uint32(ttl / time.Second), //nolint:gosec // clientOf has bounded it
+			Name: dns.Fqdn(txt.Name), Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: uint32(ttl / time.Second),
 		},
 		Txt: characterStrings(txt.Value),
 	}, nil

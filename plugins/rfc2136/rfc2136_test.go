@@ -12,7 +12,7 @@ import (
 )
 
 func TestDeclaration(t *testing.T) {
-	d, err := declaration(newRFC2136()).Description()
+	d, err := declaration(&rfc2136{}).Description()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 	} {
 		s := right
 		c.change(&s)
-		r := newRFC2136()
+		r := &rfc2136{}
 		r.settings = s
 		p := sdk.ProblemOf(r.Configure(t.Context(), sdk.Instance{Name: "test", ValidateOnly: true}))
 		if p == nil {
@@ -101,10 +101,10 @@ func TestSettingsThatAreWrong(t *testing.T) {
 func TestWhatAnUpdateSays(t *testing.T) {
 	f := startFake(t, answers(dns.RcodeSuccess), silent)
 	r := configured(t, signing(f.addr))
-	if receipt, err := r.set(t.Context(), txt("value")); err != nil || receipt != nil {
+	if receipt, err := r.SetTXT(t.Context(), txt("value")); err != nil || receipt != nil {
 		t.Fatalf("set: %q, %v", receipt, err)
 	}
-	if err := r.remove(t.Context(), txt("value")); err != nil {
+	if err := r.DeleteTXT(t.Context(), txt("value")); err != nil {
 		t.Fatal(err)
 	}
 	seen, over := f.asked()
@@ -134,7 +134,7 @@ func TestWhatAnUpdateSays(t *testing.T) {
 func TestWithoutAKeyNothingIsSigned(t *testing.T) {
 	f := startFake(t, unsigned(dns.RcodeSuccess), silent)
 	r := configured(t, settings{Server: f.addr})
-	if _, err := r.set(t.Context(), txt("value")); err != nil {
+	if _, err := r.SetTXT(t.Context(), txt("value")); err != nil {
 		t.Fatal(err)
 	}
 	if seen, _ := f.asked(); len(seen) != 1 || len(seen[0].Extra) != 0 || seen[0].Ns[0].Header().Ttl != 0 {
@@ -171,8 +171,8 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 func TestNamesThatAreNone(t *testing.T) {
 	r := configured(t, settings{Server: "127.0.0.1"})
 	for _, wrong := range []sdk.TXT{{Name: "a.test"}, {Zone: "test"}, {Zone: "test", Name: "a..test"}, {Zone: ".."}} {
-		_, err := r.set(t.Context(), wrong)
-		for _, p := range []*sdk.Problem{sdk.ProblemOf(err), sdk.ProblemOf(r.remove(t.Context(), wrong))} {
+		_, err := r.SetTXT(t.Context(), wrong)
+		for _, p := range []*sdk.Problem{sdk.ProblemOf(err), sdk.ProblemOf(r.DeleteTXT(t.Context(), wrong))} {
 			if p == nil || p.Code != sdk.Internal || p.Retry != sdk.RetryNever {
 				t.Errorf("%+v gives %+v", wrong, p)
 			}

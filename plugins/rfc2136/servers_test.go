@@ -119,8 +119,7 @@ func newReal(t *testing.T) *realServer {
 	t.Helper()
 	packets, stream := listenBoth(t)
 	defer func() { _, _ = packets.Close(), stream.Close() }()
-	// Not t.TempDir: a unix socket's path is limited to some 100 bytes.
-	dir, err := os.MkdirTemp("", "cwdns")
+	dir, err := os.MkdirTemp("", "cwdns") //nolint:usetesting // t.TempDir is too long for the path of a unix socket
 	if err != nil {
 		t.Fatal(err)
 	}
