@@ -15,7 +15,9 @@ type Installer interface {
 	// have the same outcome.
 	Deploy(context.Context, Deployment, Reporter) error
 	// Save writes what is staged, so that it can be taken back. With a title it
-	// finalises exactly one checkpoint; on an error there is none.
+	// finalises exactly one checkpoint; on an error there is none. With the same
+	// operation again, in a new process too, it MUST give the same checkpoint and
+	// make no other: the host asks so what a crash has left.
 	Save(context.Context, SaveRequest, Reporter) (Checkpoint, error)
 	// Restart makes what was written live. It MUST NOT interrupt the server if
 	// a reload does.

@@ -180,11 +180,7 @@ func (f *files) Save(ctx context.Context, req sdk.SaveRequest, r sdk.Reporter) (
 	key := scope(ctx)
 	t := f.open[key]
 	if t == nil {
-		last := f.saved[key]
-		if id := sdk.OperationFrom(ctx).ID; id != "" && req.Title != "" && last.operation == id && last.title == req.Title {
-			return last.result, nil
-		}
-		return sdk.Checkpoint{}, nil
+		return f.again(sdk.OperationFrom(ctx).ID, key, req.Title)
 	}
 	c, err := f.save(ctx, t, key, req.Title, r)
 	if err != nil {
@@ -195,6 +191,26 @@ func (f *files) Save(ctx context.Context, req sdk.SaveRequest, r sdk.Reporter) (
 		delete(f.open, key)
 	}
 	return c, nil
+}
+
+// again gives what the same Save has made before, in another process too.
+func (f *files) again(operation, key, title string) (sdk.Checkpoint, error) {
+	if operation == "" || title == "" {
+		return sdk.Checkpoint{}, nil
+	}
+	if last := f.saved[key]; last.operation == operation && last.title == title {
+		return last.result, nil
+	}
+	list, err := f.store.List()
+	newest := slices.IndexFunc(list, func(c checkpoint.Checkpoint) bool { return c.Label == key })
+	if newest < 0 || list[newest].Operation != operation || list[newest].Title != title {
+		return sdk.Checkpoint{}, err
+	}
+	return toSDK(list[newest]), nil
+}
+
+func toSDK(c checkpoint.Checkpoint) sdk.Checkpoint {
+	return sdk.Checkpoint{ID: c.ID, Title: c.Title, Created: c.Created, Files: c.Files}
 }
 
 func (f *files) save(ctx context.Context, t *transaction, key, title string, r sdk.Reporter) (sdk.Checkpoint, error) {
@@ -208,6 +224,7 @@ func (f *files) save(ctx context.Context, t *transaction, key, title string, r s
 	if title == "" || t.draft == nil {
 		return sdk.Checkpoint{}, nil
 	}
+	t.draft.Operation = sdk.OperationFrom(ctx).ID
 	c, err := t.draft.Finalise(ctx, title)
 	if err != nil {
 		return sdk.Checkpoint{}, err
@@ -217,7 +234,7 @@ func (f *files) save(ctx context.Context, t *transaction, key, title string, r s
 		// The host is not listening any more, so for it there is no checkpoint.
 		return sdk.Checkpoint{}, errors.Join(ctx.Err(), f.revert(ctx, key))
 	}
-	return sdk.Checkpoint{ID: c.ID, Title: c.Title, Created: c.Created, Files: c.Files}, nil
+	return toSDK(c), nil
 }
 
 func (f *files) write(ctx context.Context, t *transaction, key string, c content, r sdk.Reporter) error {

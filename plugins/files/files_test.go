@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -157,11 +158,25 @@ func TestRollbackDropsWhatIsStagedOrSaved(t *testing.T) {
 }
 
 func TestSaveAgainGivesTheSameCheckpoint(t *testing.T) {
-	f := configured(t, allIn(t.TempDir()), t.TempDir())
+	state := t.TempDir()
+	f := configured(t, allIn(t.TempDir()), state)
 	first := deployed(t, f, certificate(t, "a.test"))
 	again, err := f.Save(during(t.Context(), "a.test", "save"), sdk.SaveRequest{Title: first.Title}, &recorder{})
 	must(t, err)
 	equal(t, first, again)
+	// So does a process that follows one that was killed.
+	next := configured(t, f.settings, state)
+	again, err = next.Save(during(t.Context(), "a.test", "save"), sdk.SaveRequest{Title: first.Title}, &recorder{})
+	must(t, err)
+	equal(t, first.ID, again.ID)
+	equal(t, true, slices.Equal(first.Files, again.Files))
+	for _, other := range []context.Context{
+		during(t.Context(), "a.test", "another save"), sdk.WithOperation(t.Context(), sdk.Operation{ID: "a.test/files/save", Lineage: "b.test"}),
+	} {
+		c, err := next.Save(other, sdk.SaveRequest{Title: first.Title}, &recorder{})
+		must(t, err)
+		equal(t, sdk.Checkpoint{}, c)
+	}
 	list, err := f.store.List()
 	must(t, err)
 	equal(t, 1, len(list))

@@ -15,6 +15,10 @@ import (
 // Draft is a checkpoint that is not finished. It ends by Finalise or Discard,
 // one of which MUST be called. If the process ends before, Recover discards it.
 type Draft struct {
+	// Operation, if it is set before Finalise, is kept with the checkpoint, so
+	// that one who repeats it after a crash finds what it has made.
+	Operation string
+
 	store  *Store
 	header header
 	dir    string
@@ -186,7 +190,7 @@ func (d *Draft) finalise(title string) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	k := kept{id: s.nextID(done), manifest: manifest{
-		header: d.header, entries: d.entries, final: closing{Title: title, Created: s.now().UTC()},
+		header: d.header, entries: d.entries, final: closing{Title: title, Operation: d.Operation, Created: s.now().UTC()},
 	}}
 	k.dir = filepath.Join(s.doneDir(), formatID(k.id))
 	s.step("finalise: write the title")

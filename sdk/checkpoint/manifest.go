@@ -62,8 +62,9 @@ const (
 )
 
 type closing struct {
-	Title   string    `json:"title"`
-	Created time.Time `json:"created"`
+	Title     string    `json:"title"`
+	Operation string    `json:"operation,omitempty"`
+	Created   time.Time `json:"created"`
 }
 
 type manifest struct {

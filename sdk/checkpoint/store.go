@@ -50,6 +50,8 @@ type Checkpoint struct {
 	Label   string
 	Title   string
 	Created time.Time
+	// Operation that it was made by: see Draft.
+	Operation string
 	// Files that were registered, sorted.
 	Files []string
 }
@@ -180,7 +182,8 @@ type kept struct {
 
 func (k kept) checkpoint() Checkpoint {
 	return Checkpoint{
-		ID: formatID(k.id), Label: k.header.Label, Title: k.final.Title, Created: k.final.Created, Files: k.files(),
+		ID: formatID(k.id), Label: k.header.Label, Title: k.final.Title, Created: k.final.Created,
+		Operation: k.final.Operation, Files: k.files(),
 	}
 }
 
