@@ -60,10 +60,17 @@ func algorithmOf(keyName string) string {
 // keyNames gives all, sorted.
 func (s *realServer) keyNames() []string { return append(slices.Clone(algorithms), otherKey) }
 
+// delegated is a name of zone one that is proven in zone two.
+const delegated = "delegated.sub." + zoneOne
+
 // zoneFile is the text of a zone of RFC 1035 section 5.
 func (s *realServer) zoneFile(zone string) string {
-	return fmt.Sprintf("$ORIGIN %s.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A %s\nmark TXT %q\n",
+	text := fmt.Sprintf("$ORIGIN %s.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A %s\nmark TXT %q\n",
 		zone, s.host(), s.mark)
+	if zone == zoneOne {
+		text += "_acme-challenge." + delegated + ". CNAME _acme-challenge." + zoneTwo + ".\n"
+	}
+	return text
 }
 
 func (s *realServer) write(t *testing.T, name, text string) string {
