@@ -68,6 +68,10 @@ func TestLocate(t *testing.T) {
 			}
 		})
 	}
+	// dns-account-01 has a label more, of the account.
+	if p := l.locate(l.finder(false), "_a1b2._acme-challenge.a.test"); p.Name != "_a1b2._acme-challenge.a.test" || p.Zone != "a.test" {
+		t.Errorf("%+v", p)
+	}
 	// What it is asked for it remembers.
 	for _, question := range []string{"SOA _", "TXT ", "CNAME ", "SOA x.acme", "SOA y.deep"} {
 		if l.resolver.count(question) > 0 {

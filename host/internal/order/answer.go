@@ -18,6 +18,9 @@ import (
 // names; an error ends the order.
 func (h *handler) answer(ctx context.Context, proofs []proof) error {
 	batches := h.batches(proofs)
+	if err := h.hold(ctx, batches); err != nil {
+		return err
+	}
 	var performing, settling errgroup.Group
 	for _, b := range batches {
 		performing.Go(func() error { return b.run(ctx) })
@@ -128,7 +131,9 @@ type batch struct {
 	name     string
 	proofs   []proof
 	instance Instance
-	entry    Entry
+	// held are what ends the instance's hold on its exclusive resources.
+	held  []func()
+	entry Entry
 	// performed is closed when Perform has returned, or will not be called.
 	performed chan struct{}
 	result    error

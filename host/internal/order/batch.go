@@ -20,16 +20,7 @@ const maxReceipt = 64 << 10
 func (b *batch) run(ctx context.Context) (err error) {
 	performed := sync.OnceFunc(func() { close(b.performed) })
 	defer performed()
-	if b.instance, err = b.Instances(ctx, b.name); err != nil {
-		b.result = err
-		return err
-	}
-	release, err := b.Resources.Hold(ctx, b.name, b.ResourceKeys(b.instance))
-	if err != nil {
-		b.result = err
-		return err
-	}
-	defer release()
+	defer b.letGo()
 	challenges := b.challenges()
 	op := sdk.Operation{
 		ID: operationID(b.order.URL, b.name, "perform"), RunID: b.RunID, Lineage: b.request.Name,
