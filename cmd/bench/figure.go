@@ -161,9 +161,18 @@ func (r *report) print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "part\twall\tfloor\tratio\tcpu host\tcpu plugins\tpeak\trequests\tfloor's\truns\t  target\t")
 	for _, f := range r.Figures {
-		requests, floors := fmt.Sprint(f.Requests), fmt.Sprint(f.FloorRequests)
-		fmt.Fprintf(t, "(%s)\t%s\t%s\t%.2f\t%s\t%s\t%.1f MB\t%s\t%s\t%d\t  %s\t\n", f.Part, milli(f.Wall), milli(f.Floor), f.Ratio,
-			milli(f.Host), milli(f.Plugins), f.PeakMB, requests, floors, f.Runs, f.verdict())
+		peak, requests, floors := "-", "-", "-"
+		if f.PeakMB > 0 {
+			peak = fmt.Sprintf("%.1f MB", f.PeakMB)
+		}
+		if f.FloorRequests > 0 || f.Quiet {
+			requests = fmt.Sprint(f.Requests)
+		}
+		if f.FloorRequests > 0 {
+			floors = fmt.Sprint(f.FloorRequests)
+		}
+		fmt.Fprintf(t, "(%s)\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%s\t%d\t  %s\t\n", f.Part, milli(f.Wall), milli(f.Floor), f.Ratio,
+			milli(f.Host), milli(f.Plugins), peak, requests, floors, f.Runs, f.verdict())
 	}
 	_ = t.Flush() // to standard output
 	fmt.Fprintln(w)
@@ -189,7 +198,12 @@ func (f *figure) verdict() string {
 	return "MISSED: " + strings.Join(f.Missed, ", ")
 }
 
-func milli(s float64) string { return fmt.Sprintf("%.1f ms", 1000*s) }
+func milli(s float64) string {
+	if s == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f ms", 1000*s)
+}
 
 func (r *report) write(path string) error {
 	text, err := json.MarshalIndent(r, "", "  ")

@@ -53,7 +53,7 @@ func newBareAccount(ctx context.Context, directory string, roots []byte) (*bareA
 	if err != nil {
 		return nil, err
 	}
-	a.kid = answer.Header.Get("Location")
+	a.kid = answer.Get("Location")
 	return a, nil
 }
 
@@ -94,7 +94,7 @@ func (c *bareClient) discover(ctx context.Context) error {
 }
 
 // post sends a signed request (RFC 8555 section 6.2) and decodes the answer.
-func (c *bareClient) post(ctx context.Context, url string, payload []byte, into any) (*http.Response, error) {
+func (c *bareClient) post(ctx context.Context, url string, payload []byte, into any) (http.Header, error) {
 	if len(c.nonces) == 0 {
 		if _, err := c.do(ctx, http.MethodHead, c.urls.NewNonce, nil, nil); err != nil {
 			return nil, err
@@ -132,7 +132,7 @@ func fixed(r, s *big.Int) []byte {
 	return out
 }
 
-func (c *bareClient) do(ctx context.Context, method, url string, body []byte, into any) (*http.Response, error) {
+func (c *bareClient) do(ctx context.Context, method, url string, body []byte, into any) (http.Header, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -159,9 +159,9 @@ func (c *bareClient) do(ctx context.Context, method, url string, body []byte, in
 		return nil, fmt.Errorf("the floor's %s %s: %s: %s", method, url, response.Status, text)
 	}
 	if into == nil {
-		return response, nil
+		return response.Header, nil
 	}
-	return response, json.Unmarshal(text, into)
+	return response.Header, json.Unmarshal(text, into)
 }
 
 func base64url(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -60,7 +60,7 @@ func (c *bareClient) issue(ctx context.Context, a *answers, names ...string) err
 	if err != nil {
 		return err
 	}
-	where := answer.Header.Get("Location")
+	where := answer.Get("Location")
 	group, proving := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for _, url := range order.Authorizations {

@@ -38,7 +38,14 @@ type cost struct {
 	requests int64
 }
 
-func (c cost) plugins() float64 { return c.All - c.Own }
+// plugins is what children took. The two clocks are read one after the other and
+// do not agree to the last microsecond.
+func (c cost) plugins() float64 {
+	if !c.Children {
+		return 0
+	}
+	return max(0, c.All-c.Own)
+}
 
 // measure runs a command under a meter. The command is asked to end when the
 // context does.

@@ -116,7 +116,7 @@ func (r *relay) carry(to, from net.Conn, notBefore time.Time) {
 	if half, ok := to.(*net.TCPConn); ok {
 		_ = half.CloseWrite()
 	}
-	for range chunks { //nolint:revive // what came after a failure is for nobody
+	for range chunks { // what came after a failure is for nobody
 	}
 	reading.Wait()
 }
