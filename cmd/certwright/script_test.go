@@ -184,19 +184,25 @@ func waitFile(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// signalJob is `signal NAME`: sends it to every certwright that works in this
-// story.
+// signalJob is `signal NAME [PROGRAM]`: sends it to every certwright, or other
+// program of the installed tree, that works in this story.
 func signalJob(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{
+		"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP,
+	}
+	program := "certwright"
+	if len(args) > 1 {
+		program = args[1]
+	}
 	sent := 0
 	for pid, exe := range processes(ts) {
-		if filepath.Base(exe) == "certwright" {
+		if filepath.Base(exe) == program {
 			ts.Check(syscall.Kill(pid, signals[args[0]]))
 			sent++
 		}
 	}
 	if sent == 0 {
-		ts.Fatalf("no certwright is running")
+		ts.Fatalf("no %s is running", program)
 	}
 }
 

@@ -73,6 +73,7 @@ func (b *batch) summary() string {
 // cleanup takes everything away, even if the order was cancelled. What could
 // not be taken away stays in the journal for the next run.
 func (b *batch) cleanup(ctx context.Context, op sdk.Operation) {
+	interrupted := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
 	op.ID = operationID(b.order.URL, b.instance.Config.Name, "cleanup")
 	ctx = sdk.WithOperation(ctx, op)
@@ -82,7 +83,7 @@ func (b *batch) cleanup(ctx context.Context, op sdk.Operation) {
 	}
 	reporter := b.Story.Reporter(b.request.Name, b.instance.Config.Name)
 	first, cancel := ctx, context.CancelFunc(func() {})
-	if broken(b.result) {
+	if interrupted || broken(b.result) {
 		// It may hang: it is not waited for as long as a healthy one.
 		first, cancel = context.WithTimeout(ctx, brokenPatience)
 	}
@@ -104,7 +105,7 @@ func (b *batch) cleanup(ctx context.Context, op sdk.Operation) {
 
 // brokenPatience is how long an instance may take to clean up of which a call
 // broke, was cancelled or took too long.
-const brokenPatience = 10 * time.Second
+const brokenPatience = 6 * time.Second
 
 // broken says that a call did not come to its own end: the process died, hangs,
 // or was interrupted. A plugin that reports a failure is healthy.
