@@ -51,7 +51,7 @@ func MakePlan(ctx context.Context, b Base, r ObtainRequest) (Plan, error) {
 	e := &run.Engine{Config: b.Config, Store: s, Terminal: b.Terminal, Now: b.now()}
 	want := b.want(r)
 	if asksNothing(r.Args) {
-		want.Requests = b.everything
+		want.Requests = settled(r.Args, b.everything)
 	}
 	p, _, err := e.Plan(ctx, want)
 	return p, err
@@ -64,13 +64,31 @@ func asksNothing(a config.Args) bool {
 func (b Base) want(r ObtainRequest) run.Want {
 	return run.Want{
 		Force: r.Force, NoDeploy: r.NoDeploy, BackOff: asksNothing(r.Args),
-		Requests: func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+		Requests: settled(r.Args, func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if asksNothing(r.Args) {
 				return b.configured(lineages)
 			}
 			one, err := b.asked(ctx, r, lineages)
 			return []model.Request{one}, err
-		},
+		}),
+	}
+}
+
+// requests says what certificates are wanted.
+type requests = func(context.Context, map[string]model.Lineage) ([]model.Request, error)
+
+// settled refuses settings for instances that no certificate uses.
+func settled(a config.Args, wanted requests) requests {
+	return func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+		all, err := wanted(ctx, lineages)
+		if err != nil {
+			return nil, err
+		}
+		var used []string
+		for _, r := range all {
+			used = append(used, r.Uses()...)
+		}
+		return all, a.CheckSets(used)
 	}
 }
 

@@ -16,7 +16,9 @@ import (
 type RenewRequest struct {
 	// CertName renews one lineage; empty: all that are due.
 	CertName string
-	Force    bool
+	// Args are the settings of the command line.
+	Args  config.Args
+	Force bool
 	// DryRun proves every name at a test CA and keeps nothing.
 	DryRun bool
 }
@@ -32,7 +34,7 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 	e.DryRun = r.DryRun
 	return e.Run(ctx, run.Want{
 		Force: r.Force, BackOff: r.CertName == "",
-		Requests: func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+		Requests: settled(r.Args, func(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if r.CertName == "" {
 				return b.existing(lineages)
 			}
@@ -41,7 +43,7 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 			}
 			request, _ := b.base(r.CertName, lineages)
 			return []model.Request{request}, nil
-		},
+		}),
 	})
 }
 
@@ -84,6 +86,16 @@ type InstallRequest struct {
 // Install deploys a certificate that exists to the installers named, which
 // belong to it from then on.
 func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome, err error) {
+	targets := r.Args.Installers
+	switch {
+	case r.CertName == "":
+		return nil, UsageError(sdk.Hint(errors.New("no certificate is named"), "name the certificate with --cert-name, see certwright certificates"))
+	case len(targets) == 0:
+		return nil, UsageError(sdk.Hint(errors.New("no installer is named"), "name one with -i, for instance -i files"))
+	}
+	if err := r.Args.CheckSets(targets); err != nil {
+		return nil, err
+	}
 	e, closeEngine, err := b.engine(nil)
 	if err != nil {
 		return nil, err
@@ -92,10 +104,6 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 	keyPath, err := filepath.Abs(r.KeyPath)
 	if r.KeyPath == "" || err != nil {
 		keyPath = ""
-	}
-	targets := r.Args.Installers
-	if len(targets) == 0 {
-		return nil, UsageError(sdk.Hint(errors.New("no installer is named"), "name one with -i, for instance -i files"))
 	}
 	return e.Run(ctx, run.Want{
 		DeployTo: targets,

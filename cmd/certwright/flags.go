@@ -53,18 +53,26 @@ func (c *cli) globalFlags(f *pflag.FlagSet) {
 func (c *cli) caFlags(f *pflag.FlagSet) {
 	f.Var(scalar{c.scalars, "server"}, "server", "CA: letsencrypt, letsencrypt-staging or a directory URL (default letsencrypt)")
 	f.BoolVar(&c.staging, "staging", false, "the same as --server letsencrypt-staging")
-	f.Var(scalar{c.scalars, "ca_bundle"}, "ca-bundle", "PEM file of roots to trust for the connection to the CA")
-	f.VarP(scalar{c.scalars, "email"}, "email", "m", "contact of a new account")
-	f.BoolVar(&c.agreeTOS, "agree-tos", false, "agree to the CA's terms of service")
+	f.BoolVar(&c.staging, "test-cert", false, "the same as --staging")
+	c.trustFlags(f)
 	f.StringVar(&c.args.Account, "account", "", "name of the account to use")
 	f.StringVar(&c.eabKid, "eab-kid", "", "key identifier of an external account binding")
 	f.StringVar(&c.eabHMACKey, "eab-hmac-key", "", "its HMAC key: @FILE or =env:NAME")
+}
+
+// trustFlags are those that may be needed although the CA and its account are
+// settled.
+func (c *cli) trustFlags(f *pflag.FlagSet) {
+	f.Var(scalar{c.scalars, "ca_bundle"}, "ca-bundle", "PEM file of roots to trust for the connection to the CA")
+	f.VarP(scalar{c.scalars, "email"}, "email", "m", "contact of a new account")
+	f.BoolVar(&c.agreeTOS, "agree-tos", false, "agree to the CA's terms of service")
 }
 
 // certificateFlags are those that say what certificate is wanted.
 func (c *cli) certificateFlags(f *pflag.FlagSet) {
 	ordered := func(kind config.ArgKind) pflag.Value { return &orderedArg{args: &c.args.Ordered, kind: kind} }
 	f.VarP(ordered(config.ArgDomain), "domain", "d", "name of the certificate (repeatable; a comma separates several)")
+	f.Var(ordered(config.ArgDomain), "domains", "the same as --domain")
 	f.VarP(ordered(config.ArgAuthenticator), "authenticator", "a",
 		"instance that proves the names; a comma separates fallbacks; of several -a each applies to the -d that follow")
 	f.StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that the certificate is deployed to (repeatable)")
@@ -123,6 +131,9 @@ func (c *cli) base() (host.Base, error) {
 	cfg, err := config.Load(config.Sources{ConfigDir: c.configDir, Flags: flags, PluginDirs: c.pluginDirs, SysconfDir: sysconfDir})
 	if err != nil {
 		return host.Base{}, err
+	}
+	for _, text := range cfg.Warnings {
+		c.terminal.Warn("", "%s", text)
 	}
 	if err := cfg.Apply(c.args); err != nil {
 		return host.Base{}, err

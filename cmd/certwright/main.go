@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,14 +65,22 @@ func interruptible() (context.Context, func()) {
 }
 
 func (c *cli) root() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:           "certwright",
 		Short:         "Obtain, renew and deploy TLS certificates over ACME",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          usage(cobra.NoArgs),
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				c.terminal.Version(version)
+				return nil
+			}
+			return cmd.Help()
+		},
 	}
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -90,7 +99,14 @@ func (c *cli) root() *cobra.Command {
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return host.UsageError(fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath()))
+			meant := ""
+			if cmd.HasSubCommands() && len(args) > 0 {
+				cmd.SuggestionsMinimumDistance = 2 // cobra's default, which it sets too late for this
+				if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+					meant = fmt.Sprintf("; did you mean %s?", strings.Join(similar, " or "))
+				}
+			}
+			return host.UsageError(fmt.Errorf("%w%s (see %s --help)", err, meant, cmd.CommandPath()))
 		}
 		return nil
 	}

@@ -99,7 +99,7 @@ func (c *cli) renewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			outcomes, err := host.Renew(cmd.Context(), base, host.RenewRequest{CertName: name, Force: c.force, DryRun: c.dryRun})
+			outcomes, err := host.Renew(cmd.Context(), base, host.RenewRequest{CertName: name, Args: c.args, Force: c.force, DryRun: c.dryRun})
 			if err != nil {
 				return err
 			}
@@ -110,7 +110,7 @@ func (c *cli) renewCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&c.force, "force-renewal", false, "renew even what is not due")
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA, keep and deploy nothing")
 	c.settingFlags(cmd.Flags())
-	c.caFlags(cmd.Flags())
+	c.trustFlags(cmd.Flags())
 	return cmd
 }
 

@@ -69,7 +69,7 @@ func (i Instance) At(setting, format string, args ...any) error {
 
 func (v Value) typed(t sdk.SettingType) (any, error) {
 	if v.Text == nil {
-		return v.Any, nil
+		return v.Any, v.quoted(t)
 	}
 	text := *v.Text
 	switch t {
@@ -92,6 +92,18 @@ func (v Value) typed(t sdk.SettingType) (any, error) {
 	default:
 		return text, nil
 	}
+}
+
+// quoted finds text that YAML takes for something else: 0644 is the number 420.
+func (v Value) quoted(t sdk.SettingType) error {
+	if t != sdk.StringSetting {
+		return nil
+	}
+	switch v.Any.(type) {
+	case int, int64, uint64, float64, bool:
+		return fmt.Errorf("wants a string, and without quotes this is %v for YAML: write it in quotes", v.Any)
+	}
+	return nil
 }
 
 func fromFlow[T any](text, want string) (any, error) {

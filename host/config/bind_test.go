@@ -102,6 +102,7 @@ instances:
   - {name: relative, settings: {token: {file: keys/a}}}
   - {name: two, settings: {token: {file: /a, env: B}}}
   - {name: number, settings: {token: {env: 7}}}
+  - {name: octal, settings: {text: 0644}}
 `}, nil)
 	instance := func(name string) Instance {
 		i, ok := cfg.Instance(name)
@@ -128,6 +129,7 @@ instances:
 		"relative": file + `:10:40: setting token of instance relative names the file "keys/a", which is not an absolute path`,
 		"two":      file + ":11:35: setting token of instance two is a secret and wants a reference",
 		"number":   file + ":12:38: setting token of instance number is a secret and wants a reference",
+		"octal":    file + ":13:36: setting text of instance octal wants a string, and without quotes this is 420 for YAML: write it in quotes",
 	} {
 		_, err := Bind(instance(name), everyType)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -48,6 +48,11 @@ type Config struct {
 	Certificates []Certificate
 	// Files that were read, in order.
 	Files []string
+	// Warnings are about what was found and not read.
+	Warnings []string
+
+	// places are where the global scalars come from.
+	places map[string]Pos
 }
 
 // Account is an ACME account at some CA.
@@ -159,6 +164,17 @@ func (c *Config) Instance(name string) (Instance, bool) {
 	return Instance{}, false
 }
 
+// Place says where a certificate is asked for: the command line if no file
+// does.
+func (c *Config) Place(certificate string) Pos {
+	for _, cert := range c.Certificates {
+		if cert.Name == certificate {
+			return cert.Pos
+		}
+	}
+	return Pos{}
+}
+
 // Account finds an account by name.
 func (c *Config) Account(name string) (Account, bool) {
 	for _, a := range c.Accounts {
@@ -183,6 +199,9 @@ func TestServer(server string) string {
 	}
 	return server
 }
+
+// IsTest says that a CA is known to issue what no client trusts.
+func IsTest(server string) bool { return server == servers["letsencrypt-staging"] }
 
 // ServerURL gives the directory URL of a CA by short name or URL.
 func ServerURL(server string) (string, error) {

@@ -16,12 +16,6 @@ import (
 	"github.com/certwright/certwright/host/internal/model"
 )
 
-// scalars are the keys that viper resolves; the decoder only checks them.
-var scalars = map[string]string{
-	"email": "string", "server": "string", "ca_bundle": "string", "agree_tos": "bool",
-	"key_type": "string", "state_dir": "string",
-}
-
 var instanceName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 // decoder reads one file and collects every mistake in it.
@@ -50,7 +44,10 @@ func decode(file string, data []byte, cfg *Config) error {
 		},
 	}
 	for key, kind := range scalars {
-		fields[key] = func(n *yaml.Node) { d.scalar(n, key, kind) }
+		fields[key] = func(n *yaml.Node) {
+			cfg.setPlace(key, d.pos(n))
+			d.scalar(n, key, kind)
+		}
 	}
 	d.object(root, "the configuration", fields)
 	return errors.Join(d.errs...)
@@ -63,62 +60,17 @@ func (d *decoder) document(data []byte) (*yaml.Node, error) {
 	if err := in.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, nil //nolint:nilnil // nothing is no mistake
 	} else if err != nil {
-		return nil, syntaxError(d.file, err)
+		return nil, syntaxError(d.file, data, err)
 	}
 	if err := in.Decode(&more); err == nil {
 		return nil, errorAt(d.pos(&more), "the file holds a second document, which would not be read")
 	} else if !errors.Is(err, io.EOF) {
-		return nil, syntaxError(d.file, err)
+		return nil, syntaxError(d.file, data, err)
 	}
 	if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
 		return nil, nil //nolint:nilnil // as above
 	}
 	return doc.Content[0], nil
-}
-
-// scalar checks a global scalar where it was written: viper, which resolves it,
-// knows no places.
-func (d *decoder) scalar(n *yaml.Node, key, kind string) {
-	if kind == "bool" {
-		d.boolean(n, key)
-		return
-	}
-	before := len(d.errs)
-	text := d.text(n, key)
-	if len(d.errs) > before {
-		return
-	}
-	if err := checkScalar(key, text); err != nil {
-		d.fail(n, "%v", err)
-	}
-}
-
-// checkScalar says what is wrong with a global scalar, wherever it came from.
-func checkScalar(key, text string) error {
-	switch {
-	case text == "":
-		return nil
-	case key == "email" && !strings.Contains(text, "@"):
-		return fmt.Errorf("email %q is not an address", text)
-	case key == "key_type":
-		return checkKeyType(model.KeyType(text))
-	case key == "server":
-		_, err := ServerURL(text)
-		return err
-	}
-	return nil
-}
-
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
-
-func syntaxError(file string, err error) error {
-	p := Pos{File: file, Line: 1, Col: 1}
-	text := err.Error()
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		_, _ = fmt.Sscan(m[1], &p.Line)
-		text = strings.TrimPrefix(text, m[0])
-	}
-	return errorAt(p, "not YAML: %s", strings.TrimPrefix(text, "yaml: "))
 }
 
 func (d *decoder) pos(n *yaml.Node) Pos { return Pos{File: d.file, Line: n.Line, Col: n.Column} }
@@ -332,7 +284,7 @@ func (d *decoder) certificate(n *yaml.Node) Certificate {
 			}
 		},
 		"preferred_challenges": func(n *yaml.Node) {
-			c.Preferred = ChallengeTypes(d.texts(n, "preferred_challenges"))
+			c.Preferred = d.challenges(n)
 		},
 		"authenticate": func(n *yaml.Node) {
 			d.each(n, "authenticate", func(n *yaml.Node) { c.Authenticate = append(c.Authenticate, d.rule(n)) })
@@ -356,6 +308,18 @@ func (d *decoder) certificate(n *yaml.Node) Certificate {
 		d.fail(n, "a certificate wants authenticate: which instances prove its names")
 	}
 	return c
+}
+
+func (d *decoder) challenges(n *yaml.Node) []string {
+	var out []string
+	d.each(n, "preferred_challenges", func(n *yaml.Node) {
+		types := ChallengeTypes([]string{d.text(n, "preferred_challenges")})
+		if err := checkChallenges(types); err != nil && n.Tag == "!!str" {
+			d.fail(n, "%v", err)
+		}
+		out = append(out, types...)
+	})
+	return out
 }
 
 func (d *decoder) rule(n *yaml.Node) model.Rule {

@@ -34,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 		v := viper.New()
 		v.SetConfigType("yaml")
 		if err := v.MergeConfig(bytes.NewReader(data)); err != nil {
-			placed(t, syntaxError("x.yaml", err), len(data)+2)
+			placed(t, syntaxError("x.yaml", nil, err), len(data)+2)
 		}
 		if err := cfg.check(); err != nil {
 			placed(t, err, len(data)+2)

@@ -126,6 +126,20 @@ func validName(name string) bool {
 	return len(name) <= 230 && lineageName.MatchString(name)
 }
 
+// challengeType is how RFC 8555's registry names them: a plugin may know some
+// that this program has never heard of.
+var challengeType = regexp.MustCompile(`^[a-z][a-z0-9-]*-[0-9]{2}$`)
+
+// checkChallenges says which challenge type cannot be one.
+func checkChallenges(types []string) error {
+	for _, t := range types {
+		if !challengeType.MatchString(t) {
+			return fmt.Errorf("challenge type %q is none of http, dns, tls-alpn, dns-account and dns-persist, nor a full name such as http-01", t)
+		}
+	}
+	return nil
+}
+
 // ChallengeTypes spells short names out: http, dns, tls-alpn.
 func ChallengeTypes(names []string) []string {
 	out := make([]string, 0, len(names))

@@ -62,6 +62,11 @@ func Load(s Sources) (*Config, error) {
 	for key, value := range s.Flags {
 		v.Set(key, value)
 	}
+	for key := range scalars {
+		if s.overrides(key) {
+			cfg.setPlace(key, s.place(key))
+		}
+	}
 	if err := fromViper(v, s, cfg); err != nil {
 		return nil, err
 	}
@@ -92,6 +97,7 @@ func readFiles(dir string, explicit bool, v *viper.Viper, cfg *Config) error {
 		return errorAt(Pos{File: dir, Line: 1, Col: 1}, "the configuration directory cannot be read: %v", errors.Unwrap(err))
 	}
 	files := []string{filepath.Join(dir, FileName)}
+	cfg.warnOfName(dir, FileName)
 	more, err := os.ReadDir(filepath.Join(dir, "conf.d")) // sorted by name
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errorAt(Pos{File: filepath.Join(dir, "conf.d"), Line: 1, Col: 1}, "cannot be read: %v", err)
@@ -100,15 +106,18 @@ func readFiles(dir string, explicit bool, v *viper.Viper, cfg *Config) error {
 		if filepath.Ext(entry.Name()) == ".yaml" {
 			files = append(files, filepath.Join(dir, "conf.d", entry.Name()))
 		}
+		if name, yml := strings.CutSuffix(entry.Name(), ".yml"); yml {
+			cfg.warnOfName(filepath.Join(dir, "conf.d"), name+".yaml")
+		}
 	}
 	var errs []error
 	for _, file := range files {
 		data, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if _, there := os.Lstat(file); there != nil && errors.Is(err, fs.ErrNotExist) {
+			continue // no file; a link to nothing is a mistake
 		}
 		if err != nil {
-			errs = append(errs, errorAt(Pos{File: file, Line: 1, Col: 1}, "cannot be read: %v", err))
+			errs = append(errs, errorAt(Pos{File: file, Line: 1, Col: 1}, "cannot be read: %v", unreadable(file, err)))
 			continue
 		}
 		cfg.Files = append(cfg.Files, file)
@@ -117,10 +126,30 @@ func readFiles(dir string, explicit bool, v *viper.Viper, cfg *Config) error {
 			continue
 		}
 		if err := v.MergeConfig(bytes.NewReader(data)); err != nil {
-			errs = append(errs, syntaxError(file, err))
+			errs = append(errs, syntaxError(file, data, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unreadable says why a file cannot be read.
+func unreadable(file string, err error) error {
+	if target, linkErr := os.Readlink(file); linkErr == nil && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("it is a symbolic link to %s, which does not exist", target)
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// warnOfName warns of a file with the other suffix of YAML, which is not read.
+func (c *Config) warnOfName(dir, name string) {
+	other := filepath.Join(dir, strings.TrimSuffix(name, ".yaml")+".yml")
+	if _, err := os.Lstat(other); err == nil {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not read: rename it to %s", other, name))
+	}
 }
 
 func fromViper(v *viper.Viper, s Sources, cfg *Config) error {
@@ -150,6 +179,11 @@ func fromViper(v *viper.Viper, s Sources, cfg *Config) error {
 		fail("state_dir", fmt.Errorf("state_dir: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+func (s Sources) overrides(key string) bool {
+	_, given := s.Flags[key]
+	return given || os.Getenv(envPrefix+"_"+strings.ToUpper(key)) != ""
 }
 
 // place says where a global scalar came from that is not from a file: those

@@ -18,6 +18,8 @@ func TestMistakes(t *testing.T) {
 		"unknown key":      {one("emial: a@b\n"), []string{`1:1: the configuration has no key "emial"; it has accounts, agree_tos, ca_bundle, certificates, dns, email, instances, key_type, server, state_dir`}},
 		"another spelling": {one("dns: {skip: true}\nKeyType: p256\n"), []string{`2:1: the configuration has no key "KeyType"; did you mean "key_type"?`}},
 		"missing s":        {one("certificate: []\n"), []string{`1:1: the configuration has no key "certificate"; did you mean "certificates"?`}},
+		"tab":              {one("dns:\n\tskip: true\n"), []string{`2:1: a tab stands here: YAML is indented with spaces, tabs are not allowed`}},
+		"challenge type":   {one("certificates: [{names: [a.example], preferred_challenges: [http, foo]" + ok + "}]\n"), []string{`1:66: challenge type "foo" is none of http, dns, tls-alpn`}},
 		"deep unknown key": {one("instances:\n  - name: a\n    setting: {}\n"), []string{`3:5: an instance has no key "setting"; did you mean "settings"?`}},
 		"duplicate key":    {one("email: a@b\nemail: c@d\n"), []string{`2:1: the key "email" stands twice`}},
 		"duplicate setting": {

@@ -251,6 +251,9 @@ func (c *Config) request(cert Certificate) (model.Request, error) {
 	if err := checkOptions(r.Options); err != nil {
 		return r, err
 	}
+	if err := checkChallenges(r.Preferred); err != nil {
+		return r, err
+	}
 	if r.Name == "" && len(ids) > 0 {
 		r.Name = LineageName(ids[0])
 	}

@@ -223,8 +223,10 @@ func (p *port) families() []family {
 	return []family{{"IPv6", "tcp6", p.address}}
 }
 
-// bind listens on each family; one that works is enough. A family that this
-// machine lacks is no news, another failure is.
+// bind listens on each family. One that works is enough if this machine lacks
+// the other, or cannot listen there, which is told. If another program has the
+// port in one family, nothing is bound: nobody knows by which one the CA comes,
+// and it would ask that program.
 func (p *port) bind(ctx context.Context, r sdk.Reporter) ([]net.Listener, error) {
 	var listeners []net.Listener
 	failed := map[string]error{}
@@ -242,11 +244,18 @@ func (p *port) bind(ctx context.Context, r sdk.Reporter) ([]net.Listener, error)
 			failed[f.name] = err
 		}
 	}
+	taken := slices.ContainsFunc(slices.Collect(maps.Values(failed)), func(err error) bool { return errors.Is(err, syscall.EADDRINUSE) })
+	if taken {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+		listeners = nil
+	}
 	if len(listeners) == 0 {
 		return nil, worst
 	}
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		r.Progress("", fmt.Sprintf("port %d is not answered over %s: %v; a CA that comes that way will not find the answer",
+		r.Progress("", fmt.Sprintf("warning: port %d is not answered over %s: %v; a CA that comes that way will not find the answer",
 			p.number, name, failed[name]))
 	}
 	return listeners, nil
@@ -297,6 +306,9 @@ func (p *port) explain(err error) error {
 		problem.Retry = sdk.RetryLater
 		problem.Hint = fmt.Sprintf("stop the program that listens on port %d (ss -ltnp shows it), or %s, "+
 			"or use the webroot plugin if it is a web server", p.number, elsewhere)
+		if p.address == "" {
+			problem.Hint += "; if the CA comes to one address only, set address to it"
+		}
 	case errors.Is(err, syscall.EADDRNOTAVAIL) && p.address != "":
 		problem.Hint = fmt.Sprintf("set address to an IP address of this machine instead of %s, or leave it out", p.address)
 	}

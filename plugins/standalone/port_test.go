@@ -146,7 +146,7 @@ func TestOneAddressFamilyIsEnough(t *testing.T) {
 	}{
 		{"no IPv6", map[string]error{"tcp6": syscall.EAFNOSUPPORT}, true},
 		{"IPv6 switched off", map[string]error{"tcp6": syscall.EADDRNOTAVAIL}, true},
-		{"IPv6 in use", map[string]error{"tcp6": syscall.EADDRINUSE}, false},
+		{"IPv6 out of memory", map[string]error{"tcp6": syscall.ENOBUFS}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := onLoopback(t)
@@ -166,9 +166,27 @@ func TestOneAddressFamilyIsEnough(t *testing.T) {
 			if test.silent != (len(r.progress) == 0) {
 				t.Errorf("the story is %q", r.progress)
 			}
+			if !test.silent && !strings.HasPrefix(r.progress[0], "warning: port ") {
+				t.Errorf("the story is %q", r.progress)
+			}
 			cleaned(t, s, "", c)
 			closed(t, s.web)
 		})
+	}
+}
+
+// The CA would come to the other program.
+func TestAPortInUseInOneFamilyIsNotHad(t *testing.T) {
+	for _, network := range []string{"tcp4", "tcp6"} {
+		s := onLoopback(t)
+		s.web.address = ""
+		refusing(s.web, map[string]error{network: syscall.EADDRINUSE})
+		p := performFails(t, s, &recorder{}, httpChallenge("a"))
+		if p.Code != sdk.Conflict || !strings.Contains(p.Hint, "set address") {
+			t.Errorf("the problem is %+v", p)
+		}
+		closed(t, s.web)
+		cleaned(t, s, "", httpChallenge("a"))
 	}
 }
 

@@ -42,7 +42,31 @@ type Pointers interface {
 
 // Journal records a deployment before it begins.
 type Journal interface {
-	Deploying(lineage string, i model.Instance, from, to int) (done func() error, err error)
+	// Deploying MUST have returned before the target or its pointer is touched.
+	Deploying(Begun) (Entry, error)
+}
+
+// Begun is what a run has to know that undoes a deployment after a crash.
+type Begun struct {
+	Lineage     string
+	Identifiers []model.Identifier
+	Instance    model.Instance
+	// From is the version that the pointer led to, 0: none; To the new one.
+	From, To int
+	// RunID is in the operations' IDs.
+	RunID string
+}
+
+// Entry is a deployment in the journal.
+type Entry interface {
+	// Saved: Save with a title has finalised a checkpoint.
+	Saved(checkpoint string) error
+	// Restarting MUST have returned before Restart is called.
+	Restarting() error
+	// RolledBack: the checkpoint is taken back.
+	RolledBack() error
+	// Done: it ended, well or rolled back.
+	Done() error
 }
 
 // Story is what the user is told while it happens.
@@ -59,6 +83,9 @@ type Deps struct {
 	Story    Story
 	// Prove shows that an endpoint serves the leaf; nil: Handshake.
 	Prove func(ctx context.Context, e model.Endpoint, leafPEM []byte) error
+	// Fresh gives the target with a process that is certainly alive, by starting
+	// another one if need be. Nil: the one that there is has to do.
+	Fresh func(ctx context.Context) (Target, error)
 	RunID string
 	Now   func() time.Time
 }
@@ -71,6 +98,8 @@ type Certificate struct {
 	Issued      model.Issued
 	// Paths in live/.
 	Paths model.Paths
+	// KeyPath is where the key is, if it is not ours; empty: beside the rest.
+	KeyPath string
 }
 
 // Run deploys to one target. The state that it returns is to be kept, on an
@@ -79,8 +108,8 @@ type Certificate struct {
 func Run(ctx context.Context, d Deps, t Target, c Certificate, before model.Target) (model.Target, error) {
 	after := before
 	after.At = d.Now().UTC()
-	w := &work{Deps: d, target: t, cert: c}
-	err := w.run(ctx)
+	w := &work{Deps: d, target: t, cert: c, run: d.RunID}
+	err := w.whole(ctx)
 	if err != nil {
 		after.Error = err.Error()
 		return after, err
@@ -98,9 +127,16 @@ type work struct {
 	target Target
 	cert   Certificate
 
-	from       int
-	moved      bool
-	checkpoint sdk.Checkpoint
+	entry Entry
+	// run that began it.
+	run   string
+	from  int
+	moved bool
+	// checkpoint that was finalised; empty: none, or, if unsure is set, one that
+	// Save did not live to tell of.
+	checkpoint string
+	unsure     bool
+	rolledBack bool
 	restarted  bool
 
 	mu sync.Mutex
@@ -112,12 +148,14 @@ type work struct {
 
 func (w *work) name() string { return w.target.Config.Name }
 
-func (w *work) run(ctx context.Context) (err error) {
+func (w *work) whole(ctx context.Context) (err error) {
 	if w.from, err = w.Pointers.Pointer(w.name(), w.cert.Lineage); err != nil {
 		return fmt.Errorf("read what %s serves: %w", w.name(), err)
 	}
-	done, err := w.Journal.Deploying(w.cert.Lineage, w.target.Config, w.from, w.cert.Version)
-	if err != nil {
+	if w.entry, err = w.Journal.Deploying(Begun{
+		Lineage: w.cert.Lineage, Identifiers: w.cert.Identifiers, Instance: w.target.Config,
+		From: w.from, To: w.cert.Version, RunID: w.run,
+	}); err != nil {
 		return fmt.Errorf("journal the deployment to %s: %w", w.name(), err)
 	}
 	if err = w.forward(ctx); err != nil {
@@ -127,7 +165,7 @@ func (w *work) run(ctx context.Context) (err error) {
 			return errors.Join(err, fmt.Errorf("put %s back to what it served before: %w", w.name(), undo))
 		}
 	}
-	return errors.Join(err, done())
+	return errors.Join(err, w.entry.Done())
 }
 
 func (w *work) forward(ctx context.Context) error {
@@ -152,6 +190,9 @@ func (w *work) forward(ctx context.Context) error {
 			return fmt.Errorf("test the configuration with the new certificate: %w", err)
 		}
 	}
+	if err := w.entry.Restarting(); err != nil {
+		return fmt.Errorf("journal the restart: %w", err)
+	}
 	w.restarted = true
 	if err := w.told(w.target.Restart(w.operation(ctx, "restart"), w)); err != nil {
 		return fmt.Errorf("restart: %w", err)
@@ -173,14 +214,27 @@ func (w *work) stage(ctx context.Context) error {
 			return fmt.Errorf("save %s: %w", name, err)
 		}
 	}
-	checkpoint, err := w.target.Save(w.operation(ctx, "save"), sdk.SaveRequest{Title: title}, w)
-	if err == nil {
-		w.checkpoint = checkpoint
-	}
+	err := w.finalise(ctx)
 	if err := w.told(err); err != nil {
 		return fmt.Errorf("save: %w", err)
 	}
+	if w.checkpoint == "" {
+		return nil
+	}
+	if err := w.entry.Saved(w.checkpoint); err != nil {
+		return fmt.Errorf("journal the checkpoint: %w", err)
+	}
 	return nil
+}
+
+// finalise calls Save with the title. A call that broke may have finalised all
+// the same.
+func (w *work) finalise(ctx context.Context) error {
+	c, err := w.target.Save(w.operation(ctx, "save"), sdk.SaveRequest{Title: title}, w)
+	if w.unsure = broken(err); err == nil {
+		w.checkpoint = c.ID
+	}
+	return err
 }
 
 func (w *work) deployment(name string) sdk.Deployment {
@@ -188,6 +242,9 @@ func (w *work) deployment(name string) sdk.Deployment {
 		Lineage: w.cert.Lineage, Name: name, Names: model.Names(w.cert.Identifiers),
 		LeafPEM: w.cert.Issued.LeafPEM, ChainPEM: w.cert.Issued.ChainPEM, FullchainPEM: w.cert.Issued.FullchainPEM,
 		Paths: w.cert.Paths, ConfigPaths: w.Pointers.DeployedPaths(w.name(), w.cert.Lineage),
+	}
+	if w.cert.KeyPath != "" {
+		out.ConfigPaths.Privkey = w.cert.KeyPath
 	}
 	if w.target.Description.Permissions.Key == sdk.KeyBytes {
 		out.KeyPEM = w.cert.Issued.KeyPEM
@@ -222,43 +279,10 @@ func (w *work) prove(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// back undoes what forward did, in reverse, and goes on after an error: as much
-// as possible shall be as before.
-func (w *work) back(ctx context.Context) error {
-	var errs []error
-	w.Story.Warn(w.cert.Lineage, "putting %s back to what it served before", w.name())
-	canRollback := slices.Contains(w.target.Description.Features, sdk.FeatureRollback)
-	count := 0
-	if w.checkpoint.ID != "" {
-		count = 1
-	}
-	switch {
-	case canRollback:
-		if err := w.target.Rollback(w.operation(ctx, "rollback"), count, w); err != nil {
-			errs = append(errs, fmt.Errorf("roll back: %w", err))
-		}
-	case count > 0:
-		errs = append(errs, fmt.Errorf("the plugin %s cannot roll back", w.target.Config.Plugin))
-	}
-	if w.moved {
-		if err := w.Pointers.SetPointer(w.name(), w.cert.Lineage, w.from); err != nil {
-			errs = append(errs, fmt.Errorf("move the pointer back: %w", err))
-		}
-	}
-	if !w.restarted {
-		return errors.Join(errs...)
-	}
-	if err := w.target.ConfigTest(w.operation(ctx, "test-back"), w); err != nil {
-		errs = append(errs, fmt.Errorf("test the configuration: %w", err))
-	} else if err := w.target.Restart(w.operation(ctx, "restart-back"), w); err != nil {
-		errs = append(errs, fmt.Errorf("restart: %w", err))
-	}
-	return errors.Join(errs...)
-}
-
 func (w *work) operation(ctx context.Context, step string) context.Context {
 	return sdk.WithOperation(ctx, sdk.Operation{
-		ID:    fmt.Sprintf("%s/%s/%d/%s", w.cert.Lineage, w.name(), w.cert.Version, step),
+		// The run is in it: to deploy a version again is no retry.
+		ID:    fmt.Sprintf("%s/%s/%d/%s/%s", w.cert.Lineage, w.name(), w.cert.Version, w.run, step),
 		RunID: w.RunID, Lineage: w.cert.Lineage, Attempt: 1, Identifiers: w.cert.Identifiers,
 	})
 }

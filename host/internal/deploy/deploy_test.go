@@ -38,7 +38,9 @@ type target struct {
 	deployments []sdk.Deployment
 	operations  map[string]bool
 	warnings    []string
+	notes       []string
 	done        int
+	saves       int
 }
 
 func newTarget(t *testing.T) *target {
@@ -95,6 +97,9 @@ func (f *target) Save(ctx context.Context, s sdk.SaveRequest, r sdk.Reporter) (s
 	if s.Title == "" {
 		return sdk.Checkpoint{}, f.call(ctx, r, "save")
 	}
+	if f.saves++; f.saves == 2 { // the same operation once more is meant
+		f.operations = map[string]bool{}
+	}
 	if err := f.call(ctx, r, "save %q", s.Title); err != nil {
 		return sdk.Checkpoint{}, err
 	}
@@ -123,11 +128,22 @@ func (f *target) DeployedPaths(instance, lineage string) model.Paths {
 	return model.Paths{Cert: "/deployed/" + instance + "/" + lineage + "/cert.pem"}
 }
 
-func (f *target) Deploying(lineage string, i model.Instance, from, to int) (func() error, error) {
-	if err := f.step("journal %s %s %d to %d", lineage, i.Name, from, to); err != nil {
-		return nil, err
+func (f *target) Deploying(b Begun) (Entry, error) {
+	if b.RunID != "run-1" || len(b.Identifiers) != 2 {
+		f.t.Errorf("journalled: %+v", b)
 	}
-	return func() error { f.done++; return f.step("done") }, nil
+	return f, f.step("journal %s %s %d to %d", b.Lineage, b.Instance.Name, b.From, b.To)
+}
+
+// The entry in the journal. What it is told is in notes, not in the log.
+func (f *target) Saved(checkpoint string) error { return f.note("saved " + checkpoint) }
+func (f *target) Restarting() error             { return f.note("restarting") }
+func (f *target) RolledBack() error             { return f.note("rolled back") }
+func (f *target) Done() error                   { f.done++; return f.step("done") }
+
+func (f *target) note(what string) error {
+	f.notes = append(f.notes, what+" after "+f.log[len(f.log)-1])
+	return f.fail[what]
 }
 
 func (f *target) Tell(string, string, ...any) {}
@@ -145,20 +161,32 @@ func (quiet) Result(sdk.Result)                           {}
 
 // run deploys version 4 for two names.
 func (f *target) run(ctx context.Context, prove func(context.Context, model.Endpoint, []byte) error, before model.Target) (model.Target, error) {
+	deps := f.deps()
+	if prove != nil {
+		deps.Prove = prove
+	}
+	return Run(ctx, deps, f.target(), certificate, before)
+}
+
+var certificate = Certificate{
+	Lineage: "cert", Version: 4, Paths: model.Paths{Cert: "/live/cert/cert.pem"},
+	Identifiers: []model.Identifier{{Type: "dns", Value: "a.test", Wildcard: true}, {Type: "dns", Value: "b.test"}},
+	Issued:      model.Issued{LeafPEM: []byte("leaf"), ChainPEM: []byte("chain"), FullchainPEM: []byte("full"), KeyPEM: []byte("key")},
+}
+
+func (f *target) deps() Deps {
+	return Deps{
+		Pointers: f, Journal: f, Story: f, RunID: "run-1", Now: func() time.Time { return now },
+		Prove: func(_ context.Context, e model.Endpoint, _ []byte) error { return f.step("prove %s", e.Address) },
+	}
+}
+
+func (f *target) target() Target {
 	d := sdk.Description{Permissions: sdk.Permissions{Key: f.key}, Features: []string{sdk.FeatureRollback, sdk.FeatureConfigTest}}
 	if f.noRollback {
 		d.Features = nil
 	}
-	if prove == nil {
-		prove = func(_ context.Context, e model.Endpoint, _ []byte) error { return f.step("prove %s", e.Address) }
-	}
-	return Run(ctx, Deps{
-		Pointers: f, Journal: f, Story: f, RunID: "run-1", Now: func() time.Time { return now }, Prove: prove,
-	}, Target{Config: model.Instance{Name: "web", Plugin: "test"}, Description: d, Installer: f}, Certificate{
-		Lineage: "cert", Version: 4, Paths: model.Paths{Cert: "/live/cert/cert.pem"},
-		Identifiers: []model.Identifier{{Type: "dns", Value: "a.test", Wildcard: true}, {Type: "dns", Value: "b.test"}},
-		Issued:      model.Issued{LeafPEM: []byte("leaf"), ChainPEM: []byte("chain"), FullchainPEM: []byte("full"), KeyPEM: []byte("key")},
-	}, before)
+	return Target{Config: model.Instance{Name: "web", Plugin: "test"}, Description: d, Installer: f}
 }
 
 func (f *target) endpoint(step, address string) {
@@ -278,7 +306,7 @@ func TestFailureAtEveryStep(t *testing.T) {
 			f := newTarget(t)
 			f.pointer, f.checkpoint = tt.from, tt.checkpoint
 			f.endpoint("deploy b.test", "127.0.0.1:443")
-			no := errors.New("it does not work")
+			no := sdk.Problemf(sdk.Internal, "it does not work")
 			f.fail[tt.fail] = no
 			before := model.Target{Deployed: tt.from, Proven: tt.from, Endpoints: []model.Endpoint{{Address: "old"}}}
 			after, err := f.run(t.Context(), nil, before)
@@ -337,8 +365,11 @@ func TestPluginThatCannotRollBack(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the plugin test cannot roll back") || f.done > 0 {
 		t.Errorf("%v, journal done %d times", err, f.done)
 	}
-	if got := strings.Join(f.log, ", "); strings.Contains(got, "rollback") || !strings.HasSuffix(got, "pointer 0, test, restart") {
+	if got := strings.Join(f.log, ", "); strings.Contains(got, "rollback") || !strings.HasSuffix(got, "restart, test, restart") {
 		t.Errorf("calls: %s", got)
+	}
+	if f.pointer != 4 {
+		t.Errorf("the pointer, which the configuration may name, leads to %d", f.pointer)
 	}
 	f = newTarget(t)
 	f.noRollback, f.checkpoint = true, "" // nothing was changed: nothing to roll back

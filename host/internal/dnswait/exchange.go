@@ -131,7 +131,8 @@ func ask(name string, qtype uint16, recursive bool) *dns.Msg {
 }
 
 // recurse asks the resolvers, one after the other, until one of them knows.
-// NXDOMAIN is an answer.
+// NXDOMAIN is an answer. A server that only refers to others, because it is no
+// resolver, is believed if nobody knows better.
 func (f *Finder) recurse(ctx context.Context, name string, qtype uint16) (*dns.Msg, string, error) {
 	if len(f.resolvers) == 0 {
 		return nil, "", errNoResolver
@@ -139,6 +140,8 @@ func (f *Finder) recurse(ctx context.Context, name string, qtype uint16) (*dns.M
 	var errs []error
 	for range 2 {
 		errs = nil
+		var hint *dns.Msg
+		var from string
 		for _, r := range f.resolvers {
 			reply, err := f.exchange(ctx, r, ask(name, qtype, true))
 			if ctx.Err() != nil {
@@ -147,10 +150,17 @@ func (f *Finder) recurse(ctx context.Context, name string, qtype uint16) (*dns.M
 			if err == nil && reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
 				err = fmt.Errorf("it says %s", rcode(reply))
 			}
+			if child, _ := refers(reply, name); err == nil && child != "" {
+				hint, from = reply, r
+				continue
+			}
 			if err == nil {
 				return reply, r, nil
 			}
 			errs = append(errs, fmt.Errorf("ask the resolver %s for %s %s: %w", r, dns.TypeToString[qtype], name, err))
+		}
+		if hint != nil {
+			return hint, from, nil
 		}
 	}
 	return nil, "", errors.Join(errs...)

@@ -181,8 +181,8 @@ func (f *Finder) walk(ctx context.Context, base string) (string, error) {
 			return "", err
 		}
 		zone := apex(reply, name)
-		if child, _ := referral(reply, "", name); zone == "" && child != "" {
-			zone = child // the resolver only knows who else would know
+		if child, _ := refers(reply, name); zone == "" && child != "" {
+			zone = child // nobody knows more than who else would know
 		}
 		if zone != "" {
 			return zone, nil

@@ -304,3 +304,29 @@ func TestSearchGivenUp(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// Authoritative servers may stand in for resolvers: one that only refers to
+// others is passed over, and believed if nobody knows better.
+func TestServersAsResolvers(t *testing.T) {
+	l := newLab(t)
+	test := l.zone("test", "127.0.0.2")
+	a := l.zone("a.test", "127.0.0.3")
+	test.add("a.test. 300 IN NS ns1.a.test.", "ns1.a.test. 300 IN A 127.0.0.3")
+	a.add(txt("_acme-challenge.a.test", "one"))
+	first, second := l.server("127.0.0.2", test), l.server("127.0.0.3", a)
+	for _, resolvers := range [][]string{{first.address, second.address}, {first.address}} {
+		f := l.finder(true)
+		f.resolvers = resolvers
+		r := l.record(f, challenge+"a.test", "one")
+		if r.Place.Zone != "a.test" || len(r.Place.Servers) != len(resolvers)-1 {
+			t.Errorf("%q: %+v", resolvers, r.Place)
+		}
+		r.Place.Servers = []Server{{"ns1.a.test", second.address}}
+		if err := f.Wait(l.bounded(), []Record{r}); err != nil {
+			t.Error(err)
+		}
+		if told := l.told("it is no resolver: it refers to the name servers of a.test"); told != (len(resolvers) == 1) {
+			t.Errorf("%q: told %q", resolvers, l.progress)
+		}
+	}
+}

@@ -52,6 +52,14 @@ func referral(reply *dns.Msg, zone, name string) (child string, servers []string
 	return child, servers
 }
 
+// refers is the referral of a server that was asked as a resolver.
+func refers(reply *dns.Msg, name string) (child string, servers []string) {
+	if reply == nil || reply.RecursionAvailable {
+		return "", nil
+	}
+	return referral(reply, "", name)
+}
+
 // glue gives the addresses that came along.
 func glue(reply *dns.Msg, server string) []string {
 	var out []string

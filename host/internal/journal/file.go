@@ -23,6 +23,7 @@ import (
 type file struct {
 	f    *os.File
 	path string
+	told func(string)
 
 	mu  sync.Mutex // guards what is below
 	end int64
@@ -112,10 +113,13 @@ func name(dir string, tmp *os.File) (*file, error) {
 // loss of power. Records that come while another fsync runs share the next.
 func (l *file) append(r record, durable bool) (seq int64, err error) {
 	seq, end, err := l.write(r)
-	if err != nil || !durable {
-		return seq, err
+	if err == nil && durable {
+		err = l.sync(end)
 	}
-	return seq, l.sync(end)
+	if err == nil && l.told != nil {
+		l.told(r.Op + r.Step)
+	}
+	return seq, err
 }
 
 func (l *file) write(r record) (seq, end int64, err error) {

@@ -16,6 +16,8 @@ type Journal struct {
 	mu     sync.Mutex
 	file   *file
 	closed bool
+	// told of every record that was written; tests stop the process there.
+	told func(string)
 	// pending entries; of a Perform, the challenges that are not cleaned.
 	pending map[string]*pending
 }
@@ -34,6 +36,10 @@ func Open(dir string) (*Journal, error) {
 	}
 	return &Journal{dir: abs, pending: map[string]*pending{}}, nil
 }
+
+// OnRecord has f told of every record that is written. It is there for tests
+// that stop the process at each, and MUST be called before the first record.
+func (j *Journal) OnRecord(f func(what string)) { j.told = f }
 
 // Performing records challenges in one durable record. It MUST have returned
 // before the plugin is asked to Perform.
@@ -81,6 +87,28 @@ func (j *Journal) Cleaned(id string, challengeIDs []string) error {
 // its pointer is touched.
 func (j *Journal) Deploying(d Deploy) (id string, err error) {
 	return j.begin(record{Op: opDeploy, Deploy: &d}, nil)
+}
+
+// Saved records that a deployment has finalised a checkpoint.
+func (j *Journal) Saved(id, checkpoint string) error {
+	return j.step(id, record{Step: stepSaved, Checkpoint: checkpoint})
+}
+
+// Restarting records that a deployment is about to restart its target. It MUST
+// have returned before that.
+func (j *Journal) Restarting(id string) error { return j.step(id, record{Step: stepRestarting}) }
+
+// RolledBack records that the checkpoint of a deployment was taken back.
+func (j *Journal) RolledBack(id string) error { return j.step(id, record{Step: stepRolledBack}) }
+
+func (j *Journal) step(id string, r record) error {
+	f, err := j.entry(id, opDeploy)
+	if err != nil {
+		return err
+	}
+	r.Op, r.ID = opStep, id
+	_, err = f.append(r, true)
+	return err
 }
 
 // DeployDone records that a deployment has ended, well or rolled back; outcome
@@ -141,6 +169,7 @@ func (j *Journal) open() (*file, error) {
 		if err != nil {
 			return nil, err
 		}
+		f.told = j.told
 		j.file = f
 	}
 	return j.file, nil
@@ -161,13 +190,14 @@ func (j *Journal) entry(id, op string) (*file, error) {
 	return f, nil
 }
 
-// done is not synced: who recovers an entry that was done finds that out.
+// done of an order is not synced: who recovers it finds out that it was done. Of
+// a deployment it is: what has gone well must not be taken back.
 func (j *Journal) done(id, op, outcome string) error {
 	f, err := j.entry(id, op)
 	if err != nil {
 		return err
 	}
-	if _, err := f.append(record{Op: opDone, ID: id, Outcome: outcome}, false); err != nil {
+	if _, err := f.append(record{Op: opDone, ID: id, Outcome: outcome}, op == opDeploy); err != nil {
 		return err
 	}
 	j.mu.Lock()

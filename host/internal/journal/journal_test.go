@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certwright/certwright/host/internal/model"
@@ -104,9 +105,13 @@ func TestPending(t *testing.T) {
 	must(t, j.OrderDone(done))
 	must(t, j.Receipts(id, []Receipt{{"c3", []byte("r3")}, {"c2", []byte{0, 255}}, {"c9", []byte("nobody's")}}))
 	must(t, j.Cleaned(id, []string{"c1"}))
-	deploy := Deploy{Lineage: "example.com", Instance: model.Instance{Name: "nginx", Plugin: "nginx"}, From: 1, To: 2, Created: true}
+	deploy := Deploy{Lineage: "example.com", Instance: model.Instance{Name: "nginx", Plugin: "nginx"}, From: 1, To: 2, RunID: "r1"}
 	_, err = j.Deploying(deploy)
 	must(t, err)
+	must(t, j.Saved("6", "c7"))
+	must(t, j.Restarting("6"))
+	must(t, j.RolledBack("6"))
+	deploy.Checkpoint, deploy.Restarting, deploy.RolledBack = "c7", true, true
 	order := Order{Lineage: "b", Server: "https://ca.test/dir", Account: "main", OrderURL: "https://ca.test/order/1", OrderID: "o1"}
 	_, err = j.Order(order)
 	must(t, err)
@@ -122,9 +127,9 @@ func TestPending(t *testing.T) {
 	want := []Entry{
 		{File: file, Seq: 2, ID: "2", Perform: &p},
 		{File: file, Seq: 6, ID: "6", Deploy: &deploy},
-		{File: file, Seq: 7, ID: "7", Order: &order},
+		{File: file, Seq: 10, ID: "10", Order: &order},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Entry{})); diff != "" {
 		t.Error(diff)
 	}
 	for i, text := range []string{

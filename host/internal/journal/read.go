@@ -156,12 +156,28 @@ func continued(open map[string]*Entry, r record) error {
 		if len(e.Perform.Challenges) == 0 {
 			delete(open, r.ID)
 		}
+	case r.Op == opStep && e.Deploy != nil:
+		return stepped(e.Deploy, r)
 	case r.Op == opDone:
 		delete(open, r.ID)
 	case r.Op == opFailed:
 		e.Attempts++
 	default:
 		return fmt.Errorf("operation %q is not known for entry %s", r.Op, r.ID)
+	}
+	return nil
+}
+
+func stepped(d *Deploy, r record) error {
+	switch r.Step {
+	case stepSaved:
+		d.Checkpoint = r.Checkpoint
+	case stepRestarting:
+		d.Restarting = true
+	case stepRolledBack:
+		d.RolledBack = true
+	default:
+		return fmt.Errorf("the step %q is not known for entry %s", r.Step, r.ID)
 	}
 	return nil
 }

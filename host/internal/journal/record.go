@@ -37,8 +37,20 @@ type Deploy struct {
 	// if there is none.
 	From int `json:"from"`
 	To   int `json:"to"`
-	// Created says that the pointer in deployed/ was made for this deployment.
-	Created bool `json:"created,omitempty"`
+	// RunID of the run that began it: part of its operations' IDs.
+	RunID string `json:"run_id,omitempty"`
+	// Identifiers of the certificate.
+	Identifiers []model.Identifier `json:"identifiers,omitempty"`
+
+	// What follows is known from later records only.
+
+	// Checkpoint that was finalised. Empty: none, or the run died before it
+	// could say so.
+	Checkpoint string `json:"-"`
+	// Restarting: Restart was about to be called.
+	Restarting bool `json:"-"`
+	// RolledBack: the checkpoint was taken back.
+	RolledBack bool `json:"-"`
 }
 
 // Order is an ACME order that is under way.
@@ -49,6 +61,9 @@ type Order struct {
 	OrderURL string `json:"order_url,omitempty"`
 	// OrderID names the directory of its key in the store.
 	OrderID string `json:"order_id"`
+	// Follows is the version that was the newest when it was begun; 0: there
+	// was none. A later one makes the order pointless.
+	Follows int `json:"follows,omitempty"`
 	// Expires is when the CA forgets the order; zero: it did not say.
 	Expires time.Time `json:"expires,omitzero"`
 	// Request and Instances are what a run needs that finishes the order.
@@ -70,6 +85,41 @@ type Entry struct {
 	Order   *Order
 	// Attempts to recover it that failed; at most three are counted.
 	Attempts int
+
+	// recovering is its journal while Recover has handed it out.
+	recovering *file
+}
+
+// Saved records that the undoing of a deployment has found the checkpoint that
+// it had finalised. It is for the entries that [Recover] hands out.
+func (e Entry) Saved(checkpoint string) error {
+	return e.note(record{Step: stepSaved, Checkpoint: checkpoint})
+}
+
+// RolledBack records that the undoing of a deployment has taken the checkpoint
+// back. It is for the entries that [Recover] hands out.
+func (e Entry) RolledBack() error { return e.note(record{Step: stepRolledBack}) }
+
+func (e Entry) note(r record) error {
+	if e.recovering == nil || e.Deploy == nil {
+		return fmt.Errorf("write the journal %s: entry %s is no deployment that is being recovered", e.File, e.ID)
+	}
+	r.Op, r.ID = opStep, e.ID
+	_, err := e.recovering.append(r, true)
+	return err
+}
+
+// Lineage is the name of the certificate that it is about.
+func (e Entry) Lineage() string {
+	switch {
+	case e.Perform != nil:
+		return e.Perform.Lineage
+	case e.Deploy != nil:
+		return e.Deploy.Lineage
+	case e.Order != nil:
+		return e.Order.Lineage
+	}
+	return ""
 }
 
 // String says what is pending, for a person.
@@ -101,9 +151,17 @@ const (
 	opReceipts = "receipts"
 	opCleaned  = "cleaned"
 	opDeploy   = "deploy"
+	opStep     = "step"
 	opOrder    = "order"
 	opDone     = "done"
 	opFailed   = "failed"
+)
+
+// Steps of a deployment.
+const (
+	stepSaved      = "saved"
+	stepRestarting = "restarting"
+	stepRolledBack = "rolled-back"
 )
 
 // record is one line.
@@ -118,6 +176,9 @@ type record struct {
 	Order    *Order       `json:"order,omitempty"`
 	Receipts []Receipt    `json:"receipts,omitempty"`
 	Cleaned  []string     `json:"cleaned,omitempty"`
+	// Step of a deployment, and the checkpoint of stepSaved.
+	Step       string `json:"step,omitempty"`
+	Checkpoint string `json:"checkpoint,omitempty"`
 	// Outcome of what is done, for a person only.
 	Outcome string `json:"outcome,omitempty"`
 }

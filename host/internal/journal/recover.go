@@ -16,6 +16,10 @@ import (
 	"github.com/certwright/certwright/sdk"
 )
 
+// ErrHeld is wrapped by what a caller of [Recover] returns for an entry that
+// another process works on: it stays as it is, and is not counted.
+var ErrHeld = errors.New("another process works on it")
+
 // maxAttempts is after how many failures an entry no longer blocks.
 const maxAttempts = 3
 
@@ -115,7 +119,8 @@ func peek(path string) (contents, error) {
 // Recover undoes what dead runs left. It calls fn for every pending entry of
 // every journal that nobody holds, oldest first, while it holds the journal
 // itself: no entry is handed to two processes. fn MUST be idempotent; an error
-// of it is counted in the journal, and the entry comes again in the next run.
+// of it is counted in the journal, and the entry comes again in the next run; one
+// that wraps [ErrHeld] is not, and is no error of Recover.
 // A file that has nothing left is removed. The error holds a [*FailedError] or
 // [*StuckError] for each entry that remains and a [*CorruptError] for each line
 // that could not be read; see [Split]. A cancelled context counts nothing.
@@ -180,12 +185,15 @@ func (l *file) replay(ctx context.Context, entries []Entry, fn func(context.Cont
 		if err := ctx.Err(); err != nil {
 			return left, errors.Join(append(errs, fmt.Errorf("undo what an earlier run left, %s: %w", e, err))...)
 		}
+		e.recovering = l
 		err := fn(ctx, e)
+		e.recovering = nil
 		switch {
 		case err == nil:
 			left--
 			_, err = l.append(record{Op: opDone, ID: e.ID, Outcome: "recovered"}, true)
 			errs = append(errs, err)
+		case errors.Is(err, ErrHeld):
 		case ctx.Err() != nil: // cancelled, not failed
 			errs = append(errs, fmt.Errorf("undo what an earlier run left, %s: %w", e, err))
 		default:

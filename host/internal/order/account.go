@@ -86,9 +86,9 @@ func Register(ctx context.Context, ca Registrar, accounts Accounts, w Wanted) (m
 	}
 	r := Registration{TermsAgreed: d.Terms != "", EABKid: w.EABKid}
 	if d.EABRequired && w.EABKid == "" {
-		return model.Account{}, sdk.Hint(
+		return model.Account{}, missingArgument{sdk.Hint(
 			fmt.Errorf("the CA %s wants an external account binding for new accounts", w.Server),
-			"get a key identifier and an HMAC key from the CA and give --eab-kid and --eab-hmac-key @FILE")
+			"get a key identifier and an HMAC key from the CA and give --eab-kid and --eab-hmac-key @FILE")}
 	}
 	if w.EABKid != "" {
 		if r.EABKey, err = w.EABKey(); err != nil {
@@ -116,6 +116,15 @@ func Register(ctx context.Context, ca Registrar, accounts Accounts, w Wanted) (m
 	return a, nil
 }
 
+// missingArgument is an error of usage: only the user can give what the CA
+// wants.
+type missingArgument struct{ error }
+
+func (e missingArgument) Unwrap() error { return e.error }
+
+// Usage marks it.
+func (missingArgument) Usage() bool { return true }
+
 // Agree makes sure that the user agrees to the CA's terms.
 func Agree(ctx context.Context, d model.Directory, w Wanted) error {
 	if d.Terms == "" || w.AgreeTOS {
@@ -124,8 +133,8 @@ func Agree(ctx context.Context, d model.Directory, w Wanted) error {
 	yes, err := w.Agree(ctx, d.Terms)
 	switch {
 	case errors.Is(err, sdk.ErrNotInteractive), err == nil && !yes:
-		return sdk.Hint(fmt.Errorf("the terms of service of %s are not agreed to: %s", w.Server, d.Terms),
-			"read them and give --agree-tos")
+		return missingArgument{sdk.Hint(fmt.Errorf("the terms of service of %s are not agreed to: %s", w.Server, d.Terms),
+			"read them and give --agree-tos")}
 	case err != nil:
 		return fmt.Errorf("ask for agreement to the terms of service: %w", err)
 	}

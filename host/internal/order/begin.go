@@ -19,6 +19,9 @@ func begin(ctx context.Context, d Deps, r model.Request, ids []model.Identifier)
 			d.Story.Tell(r.Name, "going on with the order of an interrupted run")
 			return o, nil
 		}
+		if err != nil && !gone(err) {
+			return o, fmt.Errorf("ask for the order of an interrupted run: %w", err)
+		}
 		if err := d.Keys.DropOrder(r.Name, ID(d.Resume)); err != nil {
 			return o, fmt.Errorf("forget the order of an interrupted run: %w", err)
 		}

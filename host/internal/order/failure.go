@@ -93,14 +93,43 @@ func (f Failure) kind() string {
 		return ca.Short()
 	}
 	var p *sdk.Problem
-	if errors.As(f.Err, &p) && p.Code != "" {
+	// Internal is what every error has to which nobody gave a code.
+	if errors.As(f.Err, &p) && p.Code != "" && p.Code != sdk.Internal {
 		return strings.ToLower(string(p.Code))
 	}
 	var unseen partly
 	if errors.As(f.Err, &unseen) {
 		return "not seen in dns"
 	}
+	var broken pluginFailure
+	if f.Instance != "" || errors.As(f.Err, &broken) {
+		return "plugin failure"
+	}
 	return "not tried"
+}
+
+// pluginFailure is an instance that could not say what it can do.
+type pluginFailure struct{ error }
+
+func (e pluginFailure) Unwrap() error { return e.error }
+
+// noWay says why none of the ways to prove a name can be taken.
+type noWay struct {
+	text    string
+	reasons []error
+}
+
+func (e *noWay) Error() string { return e.text }
+
+func (e *noWay) Unwrap() []error { return e.reasons }
+
+// joined gives errors on one line.
+func joined(errs []error) string {
+	texts := make([]string, 0, len(errs))
+	for _, err := range errs {
+		texts = append(texts, err.Error())
+	}
+	return strings.Join(texts, "; ")
 }
 
 func (f Failure) line() string {

@@ -25,9 +25,10 @@ func TestFailedError(t *testing.T) {
 		nameFailed("m.test", "web", sdk.HTTP01, fmt.Errorf("wait for the validation: %w", closed)),
 		nameFailed("b.test", "dns-a", sdk.DNS01, caRefused("unauthorized", "wrong TXT")),
 		nameFailed("a.test", "", "", errors.New("no authenticator is named for it")),
+		nameFailed("d.test", "dns-a", sdk.DNS01, errors.New("its process was killed")),
 		nameFailed("c.test", "dns-a", sdk.DNS01, sdk.Problemf(sdk.Credentials, "set the record: %s", "the token\nis wrong")),
 	}}
-	want := `5 names could not be proven
+	want := `6 names could not be proven
   connection:
     m.test (http-01 by web): connection refused
   credentials:
@@ -35,6 +36,8 @@ func TestFailedError(t *testing.T) {
       is wrong
   not tried:
     a.test: no authenticator is named for it
+  plugin failure:
+    d.test (dns-01 by dns-a): its process was killed
   unauthorized:
     b.test (dns-01 by dns-a): wrong TXT
     z.test (http-01 by web): 404`

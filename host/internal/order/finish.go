@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/certwright/certwright/host/internal/model"
 )
@@ -37,7 +38,8 @@ func unfinished(err error) bool {
 }
 
 // Finish brings an order of an earlier run to its end, if nothing is left to be
-// proven. The error is ErrPending if something is, ErrDead if the order can be
+// proven. The error is ErrPending if something is, or if there is no key yet
+// (key is nil) and the order can take one; it is ErrDead if the order can be
 // forgotten.
 func Finish(ctx context.Context, ca CA, s Story, r model.Request, url string, key crypto.Signer) (Result, error) {
 	o, err := ca.Order(ctx, url)
@@ -47,10 +49,13 @@ func Finish(ctx context.Context, ca CA, s Story, r model.Request, url string, ke
 	if err != nil {
 		return Result{}, fmt.Errorf("ask for the order of an interrupted run: %w", err)
 	}
-	switch o.Status {
-	case model.StatusPending:
+	keyless := key == nil && len(r.CSR) == 0
+	switch {
+	case o.Status == model.StatusPending, keyless && o.Status == model.StatusReady:
 		return Result{}, ErrPending
-	case model.StatusReady, model.StatusProcessing, model.StatusValid:
+	case keyless:
+		return Result{}, ErrDead
+	case slices.Contains([]string{model.StatusReady, model.StatusProcessing, model.StatusValid}, o.Status):
 	default:
 		return Result{}, ErrDead
 	}
@@ -94,13 +99,19 @@ func finalize(
 		want = func(chain []byte) bool { return issuedBy(chain, r.PreferredChain) }
 	}
 	chain, found, err := ca.Certificate(ctx, o.Certificate, want)
+	if gone(err) {
+		return issued, fmt.Errorf("download the certificate: %w", err)
+	}
 	if err != nil {
-		return issued, open(fmt.Errorf("download the certificate: %w", err))
+		return issued, &UnfinishedError{fmt.Errorf("download the certificate: %w", err)}
 	}
 	if want != nil && !found {
 		s.Warn(r.Name, "the CA offers no chain with the issuer %q; its default is used", r.PreferredChain)
 	}
-	return split(chain, key)
+	if issued, err = split(chain, key); err != nil {
+		return issued, &UnfinishedError{err}
+	}
+	return issued, nil
 }
 
 // ask sends the certificate request. Every name is proven, so the order is

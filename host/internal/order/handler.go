@@ -87,19 +87,19 @@ func (h *handler) chooseOne(ctx context.Context, a model.Authorization, asked ma
 	if len(ways) == 0 {
 		return proof{}, errors.New("no authenticator is named for it: give one with -a or in authenticate")
 	}
-	var reasons []string
+	var reasons []error
 	for _, way := range ways {
 		p, err := h.try(ctx, a, way, asked)
 		if err == nil {
 			return p, nil
 		}
-		reasons = append(reasons, err.Error())
+		reasons = append(reasons, err)
 	}
-	text := strings.Join(reasons, "; ")
+	text := joined(reasons)
 	if len(a.Challenges) == 1 && a.Challenges[0].Type == sdk.DNS01 {
 		text += "; the CA offers dns-01 only, so an authenticator with a DNS plugin is needed"
 	}
-	return proof{}, errors.New(text)
+	return proof{}, &noWay{text, reasons}
 }
 
 // try finds the challenges that every instance of the way can answer.
@@ -136,7 +136,7 @@ func (h *handler) try(ctx context.Context, a model.Authorization, way []string, 
 
 func (h *handler) typesOf(a model.Authorization, in preferred) ([]string, error) {
 	if in.err != nil {
-		return nil, in.err
+		return nil, pluginFailure{in.err}
 	}
 	return preferences(h.request.Preferred, in.instance.Description, in.of(a.Identifier))
 }

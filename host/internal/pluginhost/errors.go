@@ -64,6 +64,9 @@ func (e *SettingsError) Error() string {
 		e.Instance, e.Plugin, strings.Join(all, "; "), e.Plugin)
 }
 
+// Usage marks a mistake in the configuration.
+func (e *SettingsError) Usage() bool { return true }
+
 // Unwrap gives the problems.
 func (e *SettingsError) Unwrap() []error {
 	out := make([]error, 0, len(e.Problems))

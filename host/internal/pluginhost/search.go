@@ -110,10 +110,18 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	where := "no directory is searched"
-	if len(e.Searched) > 0 {
-		where = fmt.Sprintf("there is no %s%s in %s", binaryPrefix, e.Plugin, strings.Join(e.Searched, ", "))
+	return fmt.Sprintf("plugin %s was not found: %s", e.Plugin, e.Where())
+}
+
+// Where tells where it was looked for.
+func (e *NotFoundError) Where() string {
+	if len(e.Searched) == 0 {
+		return "no directory is searched"
 	}
-	return fmt.Sprintf("plugin %s was not found: %s; check the name with `certwright plugins list`, "+
-		"install the plugin, or name its directory with --plugin-dir", e.Plugin, where)
+	return fmt.Sprintf("there is no %s%s in %s", binaryPrefix, e.Plugin, strings.Join(e.Searched, ", "))
+}
+
+// Hint says what to do.
+func (e *NotFoundError) Hint() string {
+	return "check the name with `certwright plugins list`, install the plugin, or name its directory with --plugin-dir"
 }

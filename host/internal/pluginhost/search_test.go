@@ -107,7 +107,8 @@ func TestNotFound(t *testing.T) {
 	if !errors.As(err, &missing) || missing.Plugin != "nginx" {
 		t.Fatalf("error %v", err)
 	}
-	mention(t, err, "plugin nginx was not found", dir, "/no/such/dir", "--plugin-dir")
+	mention(t, err, "plugin nginx was not found", dir, "/no/such/dir")
+	mention(t, errors.New(missing.Hint()), "--plugin-dir", "plugins list")
 	_, err = h.Describe(t.Context(), "../nginx")
 	mention(t, err, "cannot be the name of a plugin")
 	_, err = New(Options{}).Describe(t.Context(), "nginx")

@@ -2,6 +2,9 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -143,5 +146,19 @@ func TestResourceKeys(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestValidateOnlyTouchesNothing(t *testing.T) {
+	r := newRig(t, "good")
+	i, err := r.Start(t.Context(), Spec{Name: "web", Plugin: "good", ValidateOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(r.opts.StateDir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the state directory: %v", err)
 	}
 }

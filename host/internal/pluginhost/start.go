@@ -26,6 +26,9 @@ type Spec struct {
 	Secrets  map[string][]byte
 	// Timeout bounds each streaming call; zero: the client's defaults.
 	Timeout time.Duration
+	// ValidateOnly has the plugin check its settings and touch nothing; all that
+	// the instance is good for then is Stop.
+	ValidateOnly bool
 }
 
 // Start runs and configures the process of one instance. It ends with Stop or
@@ -83,7 +86,7 @@ func (h *Host) start(ctx context.Context, s Spec) (*Instance, error) {
 	if problems := CheckSettings(d, s.Settings, secretNames); len(problems) > 0 {
 		return nil, &SettingsError{Instance: s.Name, Plugin: s.Plugin, Problems: problems}
 	}
-	stateDir, err := h.stateDir(s.Name)
+	stateDir, err := h.stateDir(s)
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +103,16 @@ func (h *Host) start(ctx context.Context, s Spec) (*Instance, error) {
 	return i, nil
 }
 
-// stateDir makes the directory of an instance.
-func (h *Host) stateDir(instance string) (string, error) {
+// stateDir makes the directory of an instance, unless nothing is to be touched.
+func (h *Host) stateDir(s Spec) (string, error) {
 	root, err := filepath.Abs(h.opts.StateDir)
+	dir := filepath.Join(root, s.Name)
+	if err == nil && s.ValidateOnly {
+		return dir, nil
+	}
 	if err == nil {
 		err = os.MkdirAll(root, 0o700)
 	}
-	dir := filepath.Join(root, instance)
 	if err == nil {
 		if err = os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
 			var fi os.FileInfo
@@ -116,7 +122,7 @@ func (h *Host) stateDir(instance string) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", fmt.Errorf("make the state directory of instance %s: %w", instance, err)
+		return "", fmt.Errorf("make the state directory of instance %s: %w", s.Name, err)
 	}
 	return dir, nil
 }

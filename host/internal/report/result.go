@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -56,6 +57,8 @@ type OutcomesError struct {
 	// Partial says that something went well, if only one target of one
 	// certificate.
 	Partial bool
+	// Usage says that every failure is a mistake of usage or configuration.
+	Usage bool
 }
 
 func (e *OutcomesError) Error() string {
@@ -67,15 +70,34 @@ func (e *OutcomesError) Error() string {
 
 // ExitCode is Partial if something went well.
 func (e *OutcomesError) ExitCode() int {
-	if e.Partial {
+	switch {
+	case e.Partial:
 		return Partial
+	case e.Usage:
+		return Usage
 	}
 	return Failed
 }
 
+// onlyUsage says that an error is one of usage in all its parts: with a better
+// command line or configuration none of it would have happened.
+func onlyUsage(err error) bool {
+	if own, ok := err.(interface{ Usage() bool }); ok && own.Usage() {
+		return true
+	}
+	switch parts := err.(type) {
+	case interface{ Unwrap() error }:
+		return onlyUsage(parts.Unwrap())
+	case interface{ Unwrap() []error }:
+		all := parts.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !onlyUsage(err) })
+	}
+	return false
+}
+
 // Outcomes shows what became of each lineage and gives the run's error.
 func (t *Terminal) Outcomes(outcomes []model.Outcome) error {
-	failed, partial := 0, false
+	failed, partial, usage := 0, false, true
 	for _, o := range outcomes {
 		parts := o.Parts()
 		partial = partial || parts.Failed < parts.All
@@ -86,11 +108,15 @@ func (t *Terminal) Outcomes(outcomes []model.Outcome) error {
 		}
 		if o.Err != nil {
 			failed++
+			usage = usage && onlyUsage(o.Err)
 			t.Error(o.Name, o.Err)
 		}
 	}
 	if failed > 0 {
-		return &OutcomesError{Failed: failed, All: len(outcomes), Partial: partial}
+		return &OutcomesError{Failed: failed, All: len(outcomes), Partial: partial, Usage: usage}
+	}
+	if len(outcomes) == 0 {
+		t.noCertificates()
 	}
 	return nil
 }
@@ -98,6 +124,9 @@ func (t *Terminal) Outcomes(outcomes []model.Outcome) error {
 func (t *Terminal) outcome(o model.Outcome) {
 	switch {
 	case o.Err == nil && o.Action == model.None:
+		if t.Quiet { // nothing was done: cron has nothing to mail
+			return
+		}
 		t.Print(fmt.Sprintf("%s: %s\n", o.Name, o.Why))
 	case o.Version != nil:
 		if o.Issued {
@@ -201,8 +230,13 @@ func (t *Terminal) Fatal(err error) {
 	}
 }
 
+func (t *Terminal) noCertificates() { t.Tell("", "there are no certificates") }
+
 // Plan shows what would be done.
 func (t *Terminal) Plan(p model.Plan) {
+	if len(p.Items) == 0 {
+		t.noCertificates()
+	}
 	for _, item := range p.Items {
 		if t.JSON {
 			t.json(struct {
@@ -240,8 +274,11 @@ func orNobody(ways [][]string) string {
 	return strings.Join(out, ", else ")
 }
 
-// Certificates lists lineages.
-func (t *Terminal) Certificates(lineages []model.Lineage, paths func(model.Lineage) model.Paths, now time.Time) {
+// Certificates lists lineages. isTest says which CAs issue what no client
+// trusts.
+func (t *Terminal) Certificates(
+	lineages []model.Lineage, paths func(model.Lineage) model.Paths, now time.Time, isTest func(server string) bool,
+) {
 	for _, l := range lineages {
 		if l.Version == nil {
 			continue
@@ -261,26 +298,41 @@ func (t *Terminal) Certificates(lineages []model.Lineage, paths func(model.Linea
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(w, "%s\n", l.Name)
 		fmt.Fprintf(w, "  names\t%s\n", strings.Join(v.Names, ", "))
+		issuer := v.Issuer
+		if isTest(l.Request.Server) {
+			issuer += " (test CA)"
+		}
+		fmt.Fprintf(w, "  issuer\t%s\n", issuer)
 		fmt.Fprintf(w, "  key\t%s\n", v.KeyType)
 		fmt.Fprintf(w, "  expires\t%s (%s)\n", v.NotAfter.UTC().Format("2006-01-02 15:04 UTC"), left(now, v.NotAfter))
 		fmt.Fprintf(w, "  version\t%d, serial %s\n", v.Number, v.Serial)
 		fmt.Fprintf(w, "  certificate\t%s\n", p.Fullchain)
 		fmt.Fprintf(w, "  private key\t%s\n", orElsewhere(p.Privkey))
 		for _, name := range sortedKeys(l.Targets) {
-			fmt.Fprintf(w, "  deployed\t%s\n", targetLine(name, l.Targets[name]))
+			fmt.Fprintf(w, "  deployed\t%s\n", firstLine(targetLine(name, l.Targets[name])))
 		}
 		if len(l.Targets) == 0 {
 			fmt.Fprintf(w, "  deployed\tnowhere\n")
 		}
 		if l.Failures != nil {
-			fmt.Fprintf(w, "  failures\t%d since the last success, the last on %s: %s\n", l.Failures.Count, day(l.Failures.Last), l.Failures.Error)
+			fmt.Fprintf(w, "  failures\t%d since the last success, the last on %s: %s\n", l.Failures.Count, day(l.Failures.Last), firstLine(l.Failures.Error))
 		}
 		_ = w.Flush() // a strings.Builder takes everything
 		t.Print(b.String())
 	}
 	if len(lineages) == 0 {
-		t.Tell("", "there are no certificates")
+		t.noCertificates()
 	}
+}
+
+// firstLine keeps an error from breaking a table; all of it was told when it
+// happened.
+func firstLine(text string) string {
+	first, _, more := strings.Cut(text, "\n")
+	if more {
+		return strings.TrimRight(first, " :") + " ..."
+	}
+	return first
 }
 
 type certificateLine struct {

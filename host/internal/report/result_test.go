@@ -94,6 +94,7 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("%#v", err)
 		}
 	})
+	usage := &UsageError{Err: errors.New("no such plugin")}
 	for name, tt := range map[string]struct {
 		outcomes []model.Outcome
 		want     int
@@ -103,10 +104,41 @@ func TestOutcomes(t *testing.T) {
 		"all failed":          {outcomes()[3:4], Failed},
 		"one of two failed":   {outcomes()[2:4], Partial},
 		"one target failed":   {outcomes()[4:5], Partial},
+		"all mistakes":        {[]model.Outcome{{Err: fmt.Errorf("a: %w", usage)}, {Err: errors.Join(usage, sdk.Hint(usage, "x"))}}, Usage},
+		"not all mistakes":    {[]model.Outcome{{Err: usage}, {Err: errors.Join(usage, errors.New("x"))}}, Failed},
+		"a mistake, one well": {[]model.Outcome{{Err: usage}, outcomes()[0]}, Partial},
 		"failed, none issued": {[]model.Outcome{{Err: errors.New("x"), Version: v2, Targets: map[string]model.Target{"web": {Deployed: 1}}}}, Failed},
 	} {
 		if got := ExitCode(newScreen(nil).Outcomes(tt.outcomes)); got != tt.want {
 			t.Errorf("%s: exit %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// What cron mails is what was done and what failed.
+func TestQuietOutcomes(t *testing.T) {
+	s := newScreen(nil)
+	s.Quiet = true
+	_ = s.Outcomes(outcomes())
+	for _, silent := range []string{"quiet.example", "absent.example"} {
+		if strings.Contains(s.out.String(), silent) {
+			t.Errorf("stdout has %s:\n%s", silent, s.out)
+		}
+	}
+	if !strings.Contains(s.out.String(), "issued.example: version 2") || !strings.Contains(s.err.String(), "the CA said no") {
+		t.Errorf("too quiet: %s%s", s.out, s.err)
+	}
+}
+
+func TestNoOutcomes(t *testing.T) {
+	for name, show := range map[string]func(*Terminal){
+		"outcomes": func(s *Terminal) { _ = s.Outcomes(nil) },
+		"plan":     func(s *Terminal) { s.Plan(model.Plan{}) },
+	} {
+		s := newScreen(nil)
+		show(s.Terminal)
+		if s.out.String() != "" || s.err.String() != "there are no certificates\n" {
+			t.Errorf("%s: %q, %q", name, s.out, s.err)
 		}
 	}
 }
@@ -122,8 +154,8 @@ func TestExitCode(t *testing.T) {
 		"usage":          {usage, 2},
 		"wrapped usage":  {fmt.Errorf("a: %w", usage), 2},
 		"joined usage":   {errors.Join(usage, usage), 2},
-		"all failed":     {&OutcomesError{2, 2, false}, 1},
-		"partly":         {fmt.Errorf("a: %w", &OutcomesError{1, 2, true}), 3},
+		"all failed":     {&OutcomesError{Failed: 2, All: 2}, 1},
+		"partly":         {fmt.Errorf("a: %w", &OutcomesError{Failed: 1, All: 2, Partial: true}), 3},
 		"problem":        {sdk.Problemf(sdk.InvalidConfig, "x"), 1},
 		"usage and hint": {sdk.Hint(usage, "read the manual"), 2},
 	} {
@@ -140,8 +172,8 @@ func TestFatal(t *testing.T) {
 	both(t, "fatal", func(s *Terminal) {
 		s.Fatal(sdk.Hint(&UsageError{Err: errors.New(`no plugin "x"`)}, "install <it>"))
 		s.Fatal(errors.New("no answer"))
-		s.Fatal(&OutcomesError{1, 3, true})
-		s.Fatal(&OutcomesError{1, 1, false})
+		s.Fatal(&OutcomesError{Failed: 1, All: 3, Partial: true})
+		s.Fatal(&OutcomesError{Failed: 1, All: 1})
 	})
 }
 
@@ -161,12 +193,14 @@ func TestPlan(t *testing.T) {
 	})
 }
 
+func trusted(string) bool { return false }
+
 func TestCertificates(t *testing.T) {
 	old := *v2
 	old.NotAfter = start.Add(-time.Second)
 	list := []model.Lineage{
 		{Name: "a.example", Version: v2, Request: model.Request{Server: "https://ca.example/dir"}, Targets: map[string]model.Target{
-			"web": proven, "files": {Deployed: 2}, "new": {}, "mail": {Deployed: 1, Error: "postfix is down"},
+			"web": proven, "files": {Deployed: 2}, "new": {}, "mail": {Deployed: 1, Error: "postfix is down:\n  line 7"},
 		}},
 		{Name: "never.example"},
 		{Name: "old.example", Version: &old, Failures: &model.Failures{Count: 3, Last: start, Error: "the CA said no"}},
@@ -175,16 +209,16 @@ func TestCertificates(t *testing.T) {
 		s.Certificates(list, func(l model.Lineage) model.Paths {
 			name := l.Name
 			return model.Paths{Cert: "/s/live/" + name + "/cert.pem", Fullchain: "/s/live/" + name + "/fullchain.pem", Privkey: "/s/live/" + name + "/privkey.pem"}
-		}, start)
+		}, start, func(server string) bool { return server == "https://ca.example/dir" })
 	})
-	both(t, "no-certificates", func(s *Terminal) { s.Certificates(nil, nil, start) })
+	both(t, "no-certificates", func(s *Terminal) { s.Certificates(nil, nil, start, nil) })
 	for left, want := range map[time.Duration]string{
 		90 * 24 * time.Hour: "90 days left", 48*time.Hour - 1: "1 day left", 24*time.Hour - 1: "0 days left", 0: "0 days left", -1: "EXPIRED", -30 * 24 * time.Hour: "EXPIRED",
 	} {
 		v := *v2
 		v.NotAfter = start.Add(left)
 		s := newScreen(nil)
-		s.Certificates([]model.Lineage{{Name: "x", Version: &v}}, func(model.Lineage) model.Paths { return model.Paths{} }, start)
+		s.Certificates([]model.Lineage{{Name: "x", Version: &v}}, func(model.Lineage) model.Paths { return model.Paths{} }, start, trusted)
 		if !strings.Contains(s.out.String(), "("+want+")") {
 			t.Errorf("%s before the end: %s", left, s.out)
 		}

@@ -129,6 +129,7 @@ func (t *Terminal) Ask(ctx context.Context, text string) (string, error) {
 	select {
 	case line, more := <-lines:
 		if !more {
+			t.write(t.Err, "\n") // the line of the question is ended by nobody else
 			return "", io.EOF
 		}
 		return line, nil

@@ -94,7 +94,7 @@ func TestAsk(t *testing.T) {
 			t.Errorf("at the end: %q, %v", got, err)
 		}
 	}
-	if got := s.err.String(); got != strings.Repeat("? ", 6) || s.out.Len() > 0 {
+	if got := s.err.String(); got != strings.Repeat("? ", 4)+strings.Repeat("? \n", 2) || s.out.Len() > 0 {
 		t.Errorf("questions: %q, on stdout: %q", got, s.out)
 	}
 	for name, in := range map[string]*Terminal{
@@ -204,7 +204,7 @@ func TestReporter(t *testing.T) {
 	if _, err := r.Ask(t.Context(), ""); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
-	if want := "a.example: web: begins\na.example: web: c1: is in place\nto stderr, colour? "; s.err.String() != want {
+	if want := "a.example: web: begins\na.example: web: c1: is in place\nto stderr, colour? \n"; s.err.String() != want {
 		t.Errorf("stderr: %q, want %q", s.err, want)
 	}
 	if s.out.String() != "to stdout, " {

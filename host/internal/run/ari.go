@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"time"
 
@@ -25,11 +26,8 @@ const (
 // windows asks the CAs when they want certificates to be renewed, if the time
 // to ask has come, and keeps the answers with the lineages. A CA that cannot
 // say changes nothing: the lifetime decides then.
-func (e *Engine) windows(ctx context.Context) error {
-	lineages, err := e.Store.Lineages()
-	if err != nil {
-		return err
-	}
+func (e *Engine) windows(ctx context.Context) {
+	lineages, _ := e.Store.Lineages() // what cannot be read is told by the plan
 	clients := newCAs(e)
 	defer clients.close()
 	var group errgroup.Group
@@ -38,9 +36,14 @@ func (e *Engine) windows(ctx context.Context) error {
 		if l.Version == nil || e.Now().Before(nextWindow(l)) {
 			continue
 		}
-		group.Go(func() error { return e.window(ctx, clients, l) })
+		group.Go(func() error {
+			if err := e.window(ctx, clients, l); err != nil && ctx.Err() == nil {
+				e.Terminal.Warn(l.Name, "keep the renewal window: %v", err)
+			}
+			return nil
+		})
 	}
-	return group.Wait()
+	_ = group.Wait() // none of them is an error of the run
 }
 
 // nextWindow is when to ask for a lineage's window.
@@ -58,7 +61,10 @@ func (e *Engine) window(ctx context.Context, clients *cas, l model.Lineage) erro
 	}
 	defer unlock()
 	l, err = e.Store.Lineage(l.Name)
-	if err != nil || e.Now().Before(nextWindow(l)) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (l.Version == nil || e.Now().Before(nextWindow(l))) {
+		return nil // deleted, or asked by another process meanwhile
+	}
+	if err != nil {
 		return err
 	}
 	next := model.ARI{Version: l.Version.Number}

@@ -90,7 +90,7 @@ func (c *cas) warm(ctx context.Context, p model.Plan) {
 		}
 		client, err := c.get(ctx, item.Request)
 		if err != nil {
-			return
+			continue
 		}
 		c.warming.Go(func() { _, _ = client.Directory(ctx) })
 	}

@@ -42,6 +42,8 @@ func (u unkept) ReuseKey(lineage, orderID string, kt model.KeyType) (crypto.Sign
 	return u.NewKey(lineage, orderID, kt)
 }
 
+func (unkept) KeepRequest(string, string, []byte) error { return nil }
+
 func (unkept) DropOrder(string, string) error { return nil }
 
 // unordered journals what is put in place, but no order: nothing of it is worth

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"github.com/certwright/certwright/host/internal/deploy"
 	"github.com/certwright/certwright/host/internal/journal"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
@@ -11,6 +12,11 @@ type journalling struct {
 	*journal.Journal
 	// instances of the request that is ordered.
 	instances map[string]model.Instance
+	// follows is the version that there is; 0: none.
+	follows int
+	// resumed ends what the journal holds of an order of an interrupted run, when
+	// another entry has taken its place; nil: there is nothing.
+	resumed func() error
 }
 
 // Performing implements order.Journal.
@@ -40,13 +46,34 @@ func (e journalEntry) Cleaned(ids []string) error { return e.journal.Cleaned(e.i
 func (j journalling) Ordering(r model.Request, o model.Order) (func() error, error) {
 	id, err := j.Order(journal.Order{
 		Lineage: r.Name, Server: r.Server, Account: r.Account, OrderURL: o.URL, OrderID: order.ID(o.URL), Expires: o.Expires,
-		Request: r, Instances: j.instances,
+		Request: r, Instances: j.instances, Follows: j.follows,
 	})
+	if err == nil && j.resumed != nil {
+		err = j.resumed()
+	}
 	return func() error { return j.OrderDone(id) }, err
 }
 
 // Deploying implements deploy.Journal.
-func (j journalling) Deploying(lineage string, i model.Instance, from, to int) (func() error, error) {
-	id, err := j.Journal.Deploying(journal.Deploy{Lineage: lineage, Instance: i, From: from, To: to, Created: from == 0})
-	return func() error { return j.DeployDone(id, "done") }, err
+func (j journalling) Deploying(b deploy.Begun) (deploy.Entry, error) {
+	id, err := j.Journal.Deploying(journal.Deploy{
+		Lineage: b.Lineage, Identifiers: b.Identifiers, Instance: b.Instance, From: b.From, To: b.To, RunID: b.RunID,
+	})
+	return deployEntry{j.Journal, id}, err
 }
+
+type deployEntry struct {
+	journal *journal.Journal
+	id      string
+}
+
+func (e deployEntry) Saved(checkpoint string) error { return e.journal.Saved(e.id, checkpoint) }
+func (e deployEntry) Restarting() error             { return e.journal.Restarting(e.id) }
+func (e deployEntry) RolledBack() error             { return e.journal.RolledBack(e.id) }
+func (e deployEntry) Done() error                   { return e.journal.DeployDone(e.id, "done") }
+
+// undoing is a deployment in the journal of a dead run.
+type undoing struct{ journal.Entry }
+
+func (undoing) Restarting() error { return nil }
+func (undoing) Done() error       { return nil }

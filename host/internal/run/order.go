@@ -11,20 +11,21 @@ import (
 // orderDeps gives an order the instances of its lineage.
 func (e *Engine) orderDeps(client *ca, t *team, r model.Request, l model.Lineage) order.Deps {
 	lineage := r.Name
+	url, resumed := e.resumable(lineage)
 	instances := func(get func(context.Context, string, string) (running, error)) order.Instances {
 		return func(ctx context.Context, name string) (order.Instance, error) {
 			r, err := get(ctx, lineage, name)
 			if err != nil {
 				return order.Instance{}, err
 			}
-			return order.Instance{Config: r.config, Description: r.Description(), Authenticator: r.Authenticator()}, nil
+			return order.Instance{Config: r.config, Description: r.Description(), Authenticator: e.authenticator(r)}, nil
 		}
 	}
 	return order.Deps{
 		CA: client, Instances: instances(t.get), Fresh: instances(t.fresh),
-		Journal: journalling{e.Journal, t.configs(r, l)}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
+		Journal: journalling{e.Journal, t.configs(r, l), number(l), resumed}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
 		Resources: claims{e.held(), t, lineage}, DNS: &lookups{engine: e, lineage: lineage},
-		Resume: e.resumable(lineage), Now: e.Now, Debug: e.Debug, NewKey: e.NewKey,
+		Resume: url, Now: e.Now, Debug: e.Debug, NewKey: e.NewKey,
 		ResourceKeys: func(i order.Instance) []string {
 			return pluginhost.ResourceKeys(i.Description, i.Config.Settings)
 		},

@@ -8,35 +8,103 @@ import (
 	"path/filepath"
 
 	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/deploy"
 	"github.com/certwright/certwright/host/internal/journal"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
+	"github.com/certwright/certwright/host/internal/store"
 	"github.com/certwright/certwright/sdk"
 )
 
 // Recover undoes what runs that were killed have left. What cannot be undone
-// three times is only warned of.
+// three times is only warned of; what belongs to a lineage that another process
+// works on is left alone until that has ended.
 func (e *Engine) Recover(ctx context.Context) error {
-	e.resume = map[string]journal.Order{}
+	e.resume, e.left = map[string]resumed{}, map[string]bool{}
+	err := e.recover(ctx, "")
+	return errors.Join(err, e.mend())
+}
+
+// recover undoes what is in the journals of dead runs: all of it, or what is
+// about one lineage, whose lock is held then.
+func (e *Engine) recover(ctx context.Context, lineage string) error {
+	e.recovering.Lock()
+	defer e.recovering.Unlock()
 	t := &team{engine: e, byLineage: map[string]map[string]*member{}, cas: newCAs(e)}
 	defer t.stop(ctx)
 	err := journal.Recover(ctx, filepath.Join(e.Store.Dir(), "journal"), func(ctx context.Context, entry journal.Entry) error {
-		e.Terminal.Tell("", "cleaning up after an interrupted run: %s", entry)
-		switch {
-		case entry.Perform != nil:
-			return e.recoverPerform(ctx, t, *entry.Perform)
-		case entry.Deploy != nil:
-			return e.recoverDeploy(ctx, t, *entry.Deploy)
-		case entry.Order != nil:
-			return e.recoverOrder(ctx, t, *entry.Order)
+		name := entry.Lineage()
+		if lineage != "" && name != lineage {
+			return journal.ErrHeld
 		}
-		return nil
+		e.Terminal.Tell("", "cleaning up after an interrupted run: %s", entry)
+		if entry.Perform != nil {
+			return e.recoverPerform(ctx, t, *entry.Perform)
+		}
+		if lineage == "" {
+			unlock, err := e.Store.TryLock(store.LineageLock(name), true)
+			var held *store.HeldError
+			if errors.As(err, &held) {
+				e.Terminal.Tell(name, "%v, so this is left until that has ended", held)
+				e.left[name] = true
+				return journal.ErrHeld
+			}
+			if err != nil {
+				return err
+			}
+			defer unlock()
+		}
+		if entry.Deploy != nil {
+			return e.recoverDeploy(ctx, t, entry)
+		}
+		return e.recoverOrder(ctx, t, *entry.Order)
 	})
 	warnings, blocking := journal.Split(err)
 	for _, w := range warnings {
 		e.Terminal.Warn("", "%v", w)
 	}
 	return e.unlessOrders(blocking)
+}
+
+// mend finishes what was cut short in the store without anything in flight:
+// there is no journal of that. What another process works on is its own.
+func (e *Engine) mend() error {
+	names, err := e.Store.Leftovers()
+	errs := []error{err}
+	for _, name := range names {
+		unlock, err := e.Store.TryLock(store.LineageLock(name), true)
+		if err != nil {
+			continue
+		}
+		if _, err := e.Store.Repair(name); err != nil {
+			// It is an error of the run only if that is about this lineage.
+			e.Terminal.Warn(name, "mend what an earlier run left: %v", err)
+		}
+		unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// lock takes the lock of a lineage. If another process had it, that may have
+// been killed since.
+func (e *Engine) lock(ctx context.Context, lineage string) (unlock func(), err error) {
+	name := store.LineageLock(lineage)
+	unlock, err = e.Store.TryLock(name, true)
+	var held *store.HeldError
+	if errors.As(err, &held) {
+		e.Terminal.Tell(lineage, "%v: waiting until it has ended", held)
+		unlock, err = e.Store.Lock(ctx, name, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if held != nil || e.left[lineage] {
+		if err := e.recover(ctx, lineage); err != nil {
+			unlock()
+			return nil, err
+		}
+	}
+	return unlock, nil
 }
 
 // unlessOrders lets a run go on if only orders could not be finished: their CA
@@ -66,110 +134,52 @@ func (e *Engine) recoverPerform(ctx context.Context, t *team, p journal.Perform)
 	if err != nil {
 		return err
 	}
-	ctx = sdk.WithOperation(ctx, sdk.Operation{ID: p.OperationID + "-recover", RunID: e.RunID, Lineage: p.Lineage, Attempt: 1})
-	_, err = order.Clean(ctx, instance.Authenticator(), p.Challenges, e.Terminal.Reporter(p.Lineage, p.Instance.Name))
+	op := sdk.Operation{ID: p.OperationID + "-recover", RunID: e.RunID, Lineage: p.Lineage, Attempt: 1}
+	for _, c := range p.Challenges {
+		op.Identifiers = append(op.Identifiers, c.Identifier)
+	}
+	_, err = order.Clean(sdk.WithOperation(ctx, op), e.authenticator(instance), p.Challenges, e.Terminal.Reporter(p.Lineage, p.Instance.Name))
 	return err
 }
 
-// recoverDeploy drops what is unfinished and leads the pointer back to what was
-// served. The plan then sees a target that is behind, and deploys again.
-func (e *Engine) recoverDeploy(ctx context.Context, t *team, d journal.Deploy) error {
-	unlock, err := e.Store.Lock(ctx, "lineage-"+d.Lineage, true)
-	if err != nil {
+// recoverDeploy puts a target back to what it served. The plan then sees that it
+// is behind, and deploys again.
+func (e *Engine) recoverDeploy(ctx context.Context, t *team, entry journal.Entry) error {
+	d := entry.Deploy
+	if _, err := e.Store.Repair(d.Lineage); err != nil {
 		return err
 	}
-	defer unlock()
-	l, err := e.Store.Lineage(d.Lineage)
+	_, err := e.Store.Lineage(d.Lineage)
 	deleted := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !deleted {
 		return err
 	}
-	if state := l.Targets[d.Instance.Name]; state.Deployed == d.To && state.Error == "" {
-		return nil // it was done but for the last line of the journal
-	}
-	instance, err := t.recall(ctx, d.Lineage, d.Instance)
-	if err != nil {
-		return err
-	}
-	ctx = sdk.WithOperation(ctx, sdk.Operation{ID: "recover-" + d.Lineage, RunID: e.RunID, Lineage: d.Lineage, Attempt: 1})
-	if err := instance.Installer().Rollback(ctx, 0, e.Terminal.Reporter(d.Lineage, d.Instance.Name)); err != nil {
-		return fmt.Errorf("drop what %s has left unfinished: %w", d.Instance.Name, err)
-	}
-	if d.From == 0 || deleted {
-		// The configuration may name it already; the next deployment moves it.
-		return nil
-	}
-	return e.Store.SetPointer(d.Instance.Name, d.Lineage, d.From)
-}
-
-// recoverOrder finishes an order if everything is proven, so that no
-// certificate is lost. One that still has names to prove is kept for this run,
-// if it comes to the same certificate; else it is forgotten.
-func (e *Engine) recoverOrder(ctx context.Context, t *team, o journal.Order) error {
-	r := o.Request
-	l, unlock, err := e.open(ctx, r)
+	unlock, err := e.Store.Lock(ctx, instanceLock(d.Instance.Name), true)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	key, err := e.Store.OrderKey(o.Lineage, o.OrderID)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the certificate is kept already, or its key was never made
-	}
+	instance, err := t.recall(ctx, d.Lineage, d.Instance)
 	if err != nil {
 		return err
 	}
-	client, release, err := e.account(ctx, r, t)
-	if err != nil {
-		if !o.Expires.IsZero() && e.Now().After(o.Expires) {
-			e.Terminal.Warn(o.Lineage, "the order %s is forgotten: it has expired, and its CA cannot be asked: %v", o.OrderURL, err)
-			return e.Store.DropOrder(o.Lineage, o.OrderID)
-		}
-		return err
-	}
-	defer release()
-	result, err := order.Finish(ctx, client, e.Terminal, r, o.OrderURL, key)
-	switch {
-	case errors.Is(err, order.ErrPending):
-		e.resume[o.Lineage] = o
-		return nil
-	case errors.Is(err, order.ErrDead):
-		return e.Store.DropOrder(o.Lineage, o.OrderID)
-	case err != nil:
-		return err
-	}
-	l.Request, l.Instances, l.Failures, l.Skipped, l.ARI = r, o.Instances, nil, result.Skipped, nil
-	l, err = e.Store.Commit(l, o.OrderID, result.Issued)
-	if err != nil {
-		return err
-	}
-	e.Terminal.Tell(o.Lineage, "version %d is obtained by finishing the order of an interrupted run", l.Version.Number)
-	return nil
+	return deploy.Recover(ctx, e.deployDeps(), e.target(instance), deploy.Interrupted{
+		Begun: deploy.Begun{
+			Lineage: d.Lineage, Identifiers: d.Identifiers, Instance: d.Instance, From: d.From, To: d.To, RunID: d.RunID,
+		},
+		Entry: undoing{entry}, Checkpoint: d.Checkpoint, RolledBack: d.RolledBack, Restarting: d.Restarting, Deleted: deleted,
+	})
 }
 
-// resumable gives the order that this run can go on with.
-func (e *Engine) resumable(lineage string) string {
-	e.resumeLock.Lock()
-	defer e.resumeLock.Unlock()
-	o := e.resume[lineage]
-	delete(e.resume, lineage)
-	return o.OrderURL
+// deployDeps are what all deployments of a run share.
+func (e *Engine) deployDeps() deploy.Deps {
+	return deploy.Deps{
+		Pointers: e.Store, Journal: journalling{Journal: e.Journal}, Story: e.Terminal, RunID: e.RunID, Now: e.Now,
+	}
 }
 
-// forget drops the keys of orders that nobody went on with.
-func (e *Engine) forget(ctx context.Context) error {
-	var errs []error
-	for lineage, o := range e.resume {
-		unlock, err := e.Store.Lock(ctx, "lineage-"+lineage, true)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		errs = append(errs, e.Store.DropOrder(lineage, o.OrderID))
-		unlock()
-	}
-	return errors.Join(errs...)
-}
+// instanceLock is held by a deployment: a roll back takes the newest checkpoint.
+func instanceLock(name string) string { return "instance-" + name }
 
 // recall starts an instance as the journal remembers it; one that several
 // entries need is started once.
@@ -189,7 +199,9 @@ func (t *team) recall(ctx context.Context, lineage string, i model.Instance) (ru
 			}
 		}
 	}
-	m.instance, m.err = t.engine.start(ctx, m)
+	spec := m.spec()
+	spec.Key += " to recover" // the run may have it running too
+	m.instance, m.err = t.engine.Plugins.Start(ctx, spec)
 	key := fmt.Sprintf("%s#%d", lineage, len(t.byLineage))
 	t.byLineage[key] = map[string]*member{i.Name: m}
 	return running{m.instance, m.config}, m.err

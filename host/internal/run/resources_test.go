@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -13,7 +14,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))
+	asHost() // does not return in a child
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
+		goleak.Cleanup(func(code int) {
+			if prefix != "" {
+				_ = os.RemoveAll(prefix)
+			}
+			os.Exit(code)
+		}))
 }
 
 func testStore(t *testing.T, dir string) *store.Store {

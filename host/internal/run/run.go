@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -47,7 +48,13 @@ type Engine struct {
 	// resume are orders of interrupted runs, by lineage, that this one can go
 	// on with.
 	resumeLock sync.Mutex
-	resume     map[string]journal.Order
+	resume     map[string]resumed
+	recovering sync.Mutex
+	// left are lineages with something in the journal that was held by another
+	// process when this run began.
+	left map[string]bool
+	// watch lets tests stand between the run and its plugins.
+	watch watch
 }
 
 // Want is what one run is to do.
@@ -62,6 +69,9 @@ type Want struct {
 	BackOff bool
 	// DeployTo plans deployments to these targets and nothing else.
 	DeployTo []string
+	// KeyPath is where the key of a certificate is that was obtained by a CSR;
+	// it is kept with the lineage.
+	KeyPath string
 }
 
 // Run brings everything that is wanted to where it should be.
@@ -70,9 +80,7 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 		return nil, err
 	}
 	if w.BackOff {
-		if err := e.windows(ctx); err != nil {
-			return nil, err
-		}
+		e.windows(ctx)
 	}
 	p, lineages, err := e.Plan(ctx, w)
 	if err != nil {
@@ -83,9 +91,10 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 		return nil, err
 	}
 	defer team.stop(ctx)
+	team.keyPath = w.KeyPath
 	outcomes := make([]model.Outcome, len(p.Items))
 	var group errgroup.Group
-	group.SetLimit(parallel)
+	group.SetLimit(team.parallel())
 	for i, item := range p.Items {
 		group.Go(func() error {
 			outcomes[i] = e.do(ctx, item, team)
@@ -99,7 +108,8 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, map[string]model.Lineage, error) {
 	list, err := e.Store.Lineages()
 	if err != nil {
-		return model.Plan{}, nil, err
+		// The others are not to suffer: each certificate is for itself.
+		e.Terminal.Warn("", "%v", err)
 	}
 	lineages := map[string]model.Lineage{}
 	for _, l := range list {
@@ -110,30 +120,41 @@ func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, map[string]model
 		return model.Plan{}, nil, err
 	}
 	return plan.Make(plan.Input{
-		Now: e.Now(), Requests: requests, Lineages: lineages,
+		Now: e.Now(), Requests: requests, Lineages: lineages, Stale: e.stale(requests, lineages),
 		Force: w.Force || e.DryRun, NoDeploy: w.NoDeploy || e.DryRun, BackOff: w.BackOff, DeployTo: w.DeployTo,
 	}), lineages, nil
 }
 
-// do brings one item to its end. Its failure is its own.
-func (e *Engine) do(ctx context.Context, item model.Item, t *team) model.Outcome {
+// do brings one item to its end. Its failure is its own, even a mistake in this
+// program.
+func (e *Engine) do(ctx context.Context, item model.Item, t *team) (out model.Outcome) {
 	r := item.Request
-	out := model.Outcome{Name: r.Name, Action: item.Action, Why: item.Why, Due: item.Due}
+	out = model.Outcome{Name: r.Name, Action: item.Action, Why: item.Why, Due: item.Due}
+	defer func() {
+		if v := recover(); v != nil {
+			e.Terminal.Detail(r.Name, "%v\n%s", v, debug.Stack())
+			out.Err = fmt.Errorf("this is a mistake in certwright, please report it (-v shows more): %v", v)
+		}
+	}()
+	if item.Action == model.None {
+		e.show(&out, t.lineages[r.Name])
+		return out
+	}
+	if out.Err = t.errs[r.Name]; out.Err != nil {
+		return out
+	}
 	l, unlock, err := e.open(ctx, r)
 	if err != nil {
 		out.Err = err
 		return out
 	}
 	defer unlock()
-	planned := item.Version
 	if e.DryRun {
-		if item.Action != model.None {
-			out.Err = e.dryRun(ctx, r, l, t)
-		}
+		out.Err = e.dryRun(ctx, r, l, t)
 		return out
 	}
-	if item.Action == model.Issue || item.Action == model.Renew {
-		if l.Version != nil && l.Version.Number != planned {
+	if item.Action != model.Deploy {
+		if l.Version != nil && l.Version.Number != item.Version && plan.Changed(l, r) == "" {
 			e.Terminal.Tell(r.Name, "another run has obtained version %d meanwhile", l.Version.Number)
 		} else if l, err = e.obtain(ctx, r, l, t); err != nil {
 			out.Err = err
@@ -141,21 +162,42 @@ func (e *Engine) do(ctx context.Context, item model.Item, t *team) model.Outcome
 			out.Issued = true
 		}
 	}
-	if out.Err == nil && l.Version != nil && len(item.Deploy) > 0 && item.Action != model.None {
+	if out.Err == nil && l.Version != nil && len(item.Deploy) > 0 {
 		l, out.Err = e.deploy(ctx, l, item.Deploy, t)
+		out.Tried = item.Deploy
 	}
-	if l.Version != nil {
-		out.Version, out.Paths, out.Targets = l.Version, e.Store.LivePaths(r.Name), l.Targets
-	}
+	e.show(&out, l)
 	return out
+}
+
+// show tells what there is of a lineage.
+func (e *Engine) show(out *model.Outcome, l model.Lineage) {
+	if l.Version == nil {
+		return
+	}
+	out.Version, out.Targets, out.Paths = l.Version, l.Targets, Paths(e.Store, l)
+}
+
+// Paths of the newest version; the key of a CSR is elsewhere.
+func Paths(s *store.Store, l model.Lineage) model.Paths {
+	paths := s.LivePaths(l.Name)
+	if len(l.Request.CSR) > 0 {
+		paths.Privkey = l.Request.KeyPath
+	}
+	return paths
 }
 
 // open locks a lineage, mends what a crash left of it, and reads it.
 func (e *Engine) open(ctx context.Context, r model.Request) (model.Lineage, func(), error) {
-	unlock, err := e.Store.Lock(ctx, "lineage-"+r.Name, true)
+	unlock, err := e.lock(ctx, r.Name)
 	if err != nil {
 		return model.Lineage{}, nil, err
 	}
+	return e.opened(r, unlock)
+}
+
+// opened is open with the lock held, which it takes over.
+func (e *Engine) opened(r model.Request, unlock func()) (model.Lineage, func(), error) {
 	if _, err := e.Store.Repair(r.Name); err != nil {
 		unlock()
 		return model.Lineage{}, nil, fmt.Errorf("mend what an earlier run left of %s: %w", r.Name, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,14 @@ type team struct {
 	byLineage map[string]map[string]*member
 	starting  sync.WaitGroup
 	cas       *cas
+	// errs are what is wrong with an item before anything is started, by
+	// lineage; the others go on.
+	errs     map[string]error
+	lineages map[string]model.Lineage
+	// keyPath: see Want.
+	keyPath string
+	// serial: an instance wants its orders one after the other.
+	serial bool
 }
 
 // member is one instance with its settings: two lineages that were obtained
@@ -48,11 +57,17 @@ type running struct {
 // prepare checks everything that can be checked without starting anything, then
 // starts what is needed. If nothing is to be done, nothing is started.
 func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]model.Lineage) (*team, error) {
-	t := &team{engine: e, byLineage: map[string]map[string]*member{}, cas: newCAs(e)}
+	t := &team{
+		engine: e, byLineage: map[string]map[string]*member{}, cas: newCAs(e),
+		errs: map[string]error{}, lineages: lineages,
+	}
 	members := map[string]*member{}
-	var errs []error
 	for _, item := range p.Items {
+		var errs []error
 		mine := map[string]*member{}
+		if item.Action != model.None && len(item.Request.Hooks) > 0 {
+			errs = append(errs, noHooks(item.Request))
+		}
 		for _, use := range uses(item) {
 			c, err := e.resolve(ctx, item.Request, lineages[item.Request.Name], use.name)
 			if err == nil && !slices.Contains(c.description.Roles, use.role) {
@@ -74,8 +89,16 @@ func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]
 		if item.Action == model.Issue || item.Action == model.Renew {
 			errs = append(errs, everyNameHasOne(item.Request))
 		}
+		if err := errors.Join(dedupe(errs)...); err != nil {
+			t.errs[item.Request.Name] = err
+		}
 	}
-	if err := errors.Join(dedupe(errs)...); err != nil {
+	if len(p.Items) == 1 {
+		if err := t.errs[p.Items[0].Request.Name]; err != nil {
+			return nil, err // the whole run is one mistake of usage
+		}
+	}
+	if err := t.dialogue(members); err != nil {
 		return nil, err
 	}
 	for _, m := range members {
@@ -87,6 +110,40 @@ func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]
 	}
 	t.cas.warm(ctx, p)
 	return t, nil
+}
+
+// noHooks refuses what would silently not be done.
+func noHooks(r model.Request) error {
+	return &report.UsageError{Err: sdk.Hint(
+		fmt.Errorf("%s: this version does not run hooks (%s)", r.Name, strings.Join(r.Hooks, ", ")),
+		"deploy with -i files and its reload command, or leave the hooks out")}
+}
+
+// dialogue looks for an instance that has stdout to itself (a program drives
+// it): results go to stderr then.
+func (t *team) dialogue(members map[string]*member) error {
+	for _, m := range members {
+		if !slices.ContainsFunc(m.description.ExclusiveResources, func(r sdk.Resource) bool { return r.Kind == "stdout" }) {
+			continue
+		}
+		if t.engine.Terminal.JSON {
+			return &report.UsageError{Err: fmt.Errorf("the instance %s speaks on stdout itself, so --json cannot be used beside it", m.config.Name)}
+		}
+		t.engine.Terminal.GiveAway()
+		t.serial = true
+	}
+	for _, m := range members {
+		t.serial = t.serial || m.description.Serial
+	}
+	return nil
+}
+
+// parallel is how many certificates are worked on at once.
+func (t *team) parallel() int {
+	if t.serial {
+		return 1
+	}
+	return parallel
 }
 
 // noContention refuses two authenticators of one order that claim the same
@@ -155,7 +212,7 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 	}
 	d, err := e.Plugins.Describe(ctx, configured.Plugin)
 	if err != nil {
-		return nil, &report.UsageError{Err: fmt.Errorf("%s: instance %s: %w", r.Name, name, err)}
+		return nil, NoPlugin(e.Config, r.Name, name, err)
 	}
 	bound := saved
 	if now || !before {
@@ -205,9 +262,13 @@ func (m *member) key() string {
 }
 
 func (e *Engine) start(ctx context.Context, m *member) (*pluginhost.Instance, error) {
-	return e.Plugins.Start(ctx, pluginhost.Spec{
+	return e.Plugins.Start(ctx, m.spec())
+}
+
+func (m *member) spec() pluginhost.Spec {
+	return pluginhost.Spec{
 		Name: m.config.Name, Plugin: m.config.Plugin, Key: m.key(), Settings: m.config.Settings, Secrets: m.secrets, Timeout: m.config.Timeout,
-	})
+	}
 }
 
 // get waits until an instance of a lineage is running.

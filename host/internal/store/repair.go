@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/certwright/certwright/host/internal/model"
@@ -230,4 +232,35 @@ func verifyDir(dir string, want []model.Identifier) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("in %s: %w", dir, err)
 	}
 	return leaf, nil
+}
+
+// Leftovers gives the names of lineages for [Store.Repair] that have temporary
+// files beside their state, or whose deletion was cut short, sorted. It does not
+// look at what belongs to an order or a deployment: that is in the journal.
+func (s *Store) Leftovers() ([]string, error) {
+	dir, err := os.Open(s.path("lineages"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, diskError("list", s.path("lineages"), err)
+	}
+	entries, err := dir.Readdirnames(-1) // no more than names: there may be many
+	if err = errors.Join(err, dir.Close()); err != nil {
+		return nil, diskError("list", s.path("lineages"), err)
+	}
+	var names []string
+	for _, entry := range entries {
+		if strings.HasPrefix(entry, ".") && anyTemp.MatchString(entry) {
+			entry = entry[1:strings.LastIndex(entry, ".tmp-")]
+		} else if !strings.HasSuffix(entry, deletedSuffix) {
+			continue
+		}
+		name := strings.TrimSuffix(strings.TrimSuffix(entry, deletedSuffix), ".json")
+		if nameRE.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }

@@ -73,6 +73,11 @@ func OpenReadOnly(dir string) (*Store, error) {
 	return s, nil
 }
 
+// OnStep has f told of every change on disk that has just become visible. It is
+// there for tests that stop the process at each, and MUST be called before the
+// store is used.
+func (s *Store) OnStep(f func(step string)) { s.step = f }
+
 // Dir is the state directory, absolute.
 func (s *Store) Dir() string { return s.dir }
 

@@ -214,6 +214,9 @@ func (a *authenticator) Configure(_ context.Context, in sdk.Instance) error {
 	if a.settings.Mode == "bad" {
 		return sdk.Subject(sdk.Problemf(sdk.InvalidConfig, "the token %s is bad", string(a.settings.Token)), "token")
 	}
+	if in.ValidateOnly {
+		return nil
+	}
 	return os.WriteFile(filepath.Join(in.StateDir, "was-here"), []byte(in.Name), 0o600)
 }
 

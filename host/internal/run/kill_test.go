@@ -1,0 +1,231 @@
+//go:build slow
+
+package run
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// The kill matrix: a run is killed by SIGKILL at each of its steps (every
+// change in the store, every record of the journal, every answer of the CA,
+// before, during and after every call of a plugin), and what the next runs make
+// of that is looked at.
+
+// workers is how many cases run at once: most of a case is waiting, for the CA
+// that sleeps and for disks.
+const workers = 6
+
+// each runs cases, several at once, each worker with a rig of its own.
+func each(t *testing.T, n int, name func(int) string, run func(t *testing.T, r *rig, n int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(workers, n) {
+		r := newRig(t)
+		all.Go(func() {
+			for i := next.Add(1) - 1; int(i) < n; i = next.Add(1) - 1 {
+				t.Run(fmt.Sprintf("%03d_%s", i+1, name(int(i))), func(t *testing.T) { run(t, r, int(i)) })
+			}
+		})
+	}
+	all.Wait()
+}
+
+// everyStep runs a case for each step of a run that nobody kills, and for some
+// more: what happens in parallel differs from run to run.
+func everyStep(t *testing.T, victim command, prepare func(*state), check func(s *state, victim command)) {
+	s := newRig(t).state(t)
+	prepare(s)
+	trace, _, _ := s.run(victim)
+	t.Logf("%d steps", len(trace))
+	if len(trace) < 30 {
+		t.Errorf("there were only %d steps: %q", len(trace), trace)
+	}
+	name := func(n int) string {
+		if n < len(trace) {
+			return strings.NewReplacer(" ", "_", "/", "-", ":", "").Replace(trace[n])
+		}
+		return "more"
+	}
+	each(t, len(trace)+2, name, func(t *testing.T, r *rig, n int) {
+		s := r.state(t)
+		prepare(s)
+		v := victim
+		v.KillAt = n + 1
+		check(s, v)
+	})
+}
+
+func nothing(*state) {}
+
+var (
+	both  = command{Names: []string{"site"}}
+	force = command{Names: []string{"site"}, Force: true}
+	other = command{Names: []string{"other"}}
+)
+
+// The first certificate: the same command again ends what was begun.
+func TestKilledFirst(t *testing.T) {
+	everyStep(t, both, nothing, func(s *state, victim command) {
+		trace, _, _ := s.run(victim)
+		s.quiet()
+		key := s.accountKey()
+		s.mustRun(both)
+		s.finished(1)
+		if now := s.accountKey(); key != "" && now != key {
+			s.fail("the account has another key")
+		}
+		orders := s.orders()
+		if orders > 2 {
+			s.fail("%d orders were made", orders)
+		}
+		if slices.Contains(trace, "journal: order") && orders != 1 {
+			s.fail("%d orders were made though the first was known", orders)
+		}
+	})
+}
+
+// finished holds that everything is as after an undisturbed run.
+func (s *state) finished(version int) {
+	s.t.Helper()
+	s.clean()
+	leaf := s.live("site", "a.test", "b.test")
+	if now := s.handshake(); now == nil || !now.Equal(leaf) {
+		s.fail("the target does not serve what is live")
+	}
+	if got := s.whole(); got != version {
+		s.fail("the target serves version %d, not %d", got, version)
+	}
+	l := s.lineage("site")
+	target := l.Targets["files"]
+	if l.Version.Number != version || target.Deployed != version || target.Proven != version || target.Error != "" {
+		s.fail("lineage: version %+v, target %+v", l.Version, target)
+	}
+}
+
+// A renewal, and then a run of another certificate with another authenticator:
+// what was in flight is rolled back or forward, never half.
+func TestKilledRenewal(t *testing.T) {
+	everyStep(t, force, (*state).firstVersion, func(s *state, victim command) {
+		trace, _, _ := s.run(victim)
+		s.quiet()
+		s.mustRun(other)
+		s.clean()
+		s.live("other", "c.test")
+		s.live("site", "a.test", "b.test")
+		version, served := s.lineage("site").Version.Number, s.whole()
+		if served < 1 || served > version {
+			s.fail("version %d is served, %d is live", served, version)
+		}
+		if orders := s.orders(); orders > 3 {
+			s.fail("%d orders were made, one of them for the other certificate", orders)
+		}
+		// The order can be finished from the moment when all is proven.
+		if slices.Contains(trace, "answer: POST finalize-order") && version != 2 {
+			s.fail("the new version is lost")
+		}
+		s.mustRun(both)
+		s.finished(version)
+	})
+}
+
+func (s *state) firstVersion() {
+	s.mustRun(both)
+	s.finished(1)
+}
+
+// A deployment that the target refuses: what it served before is served again.
+func TestKilledGoingBack(t *testing.T) {
+	refused := func(s *state) {
+		s.firstVersion()
+		s.write("site/only", s.read("site/site.pem"), 0o600)
+	}
+	everyStep(t, force, refused, func(s *state, victim command) {
+		_, _, _ = s.run(victim)
+		s.quiet()
+		s.mustRun(other)
+		s.clean()
+		if served := s.whole(); served != 1 {
+			s.fail("version %d is served", served)
+		}
+		if s.read("site/site.pem") != s.read("site/only") {
+			s.fail("the files are not what they were")
+		}
+		if err := os.Remove(filepath.Join(s.dir, "site", "only")); err != nil {
+			s.t.Fatal(err)
+		}
+		s.mustRun(both)
+		s.finished(s.lineage("site").Version.Number)
+	})
+}
+
+// The run that cleans up is killed as well, at each of its steps.
+func TestKilledAgain(t *testing.T) {
+	for _, first := range []string{
+		"answer: POST finalize-order", "during Perform by webroot", "after Save with a title by files", "store: link site",
+		"after Restart by files",
+	} {
+		t.Run(strings.ReplaceAll(first, " ", "_"), func(t *testing.T) {
+			half := func(s *state) {
+				s.firstVersion()
+				v := force
+				v.KillOn = first
+				if trace, killed, err := s.run(v); !killed {
+					s.fail("not killed: %v, %q", err, trace)
+				}
+				s.quiet()
+			}
+			everyStep(t, command{Names: []string{"site"}}, half, func(s *state, victim command) {
+				before := s.accountKey()
+				_, _, _ = s.run(victim)
+				s.quiet()
+				s.mustRun(both)
+				s.finished(s.lineage("site").Version.Number)
+				if s.accountKey() != before {
+					s.fail("the account has another key")
+				}
+			})
+		})
+	}
+}
+
+// The process of a plugin is killed at each of its calls: the run fails or not,
+// and the next one has what it needs.
+func TestPluginKilled(t *testing.T) {
+	s := newRig(t).state(t)
+	s.firstVersion()
+	var steps []int
+	trace := s.mustRun(force)
+	for n, step := range trace {
+		if moment, _, _ := strings.Cut(step, " "); slices.Contains([]string{"before", "during", "after"}, moment) {
+			steps = append(steps, n)
+		}
+	}
+	if len(steps) < 20 {
+		t.Errorf("there were only %d steps: %q", len(steps), trace)
+	}
+	name := func(n int) string { return strings.ReplaceAll(trace[steps[n]], " ", "_") }
+	each(t, len(steps), name, func(t *testing.T, r *rig, n int) {
+		s := r.state(t)
+		s.firstVersion()
+		v := force
+		v.Murder = steps[n] + 1
+		_, killed, err := s.run(v)
+		if killed {
+			s.fail("the host died: %v", err)
+		}
+		version, served := s.lineage("site").Version.Number, s.whole()
+		if err == nil && (version != 2 || served != 2) {
+			s.fail("all is said to be well, but version %d is live and %d is served", version, served)
+		}
+		s.clean()
+		s.mustRun(both)
+		s.finished(version)
+	})
+}
