@@ -150,7 +150,7 @@ func (f *Finder) recurse(ctx context.Context, name string, qtype uint16) (*dns.M
 			if err == nil && reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
 				err = fmt.Errorf("it says %s", rcode(reply))
 			}
-			if child, _ := refers(reply, name); err == nil && child != "" {
+			if child := refers(reply, name); err == nil && child != "" {
 				hint, from = reply, r
 				continue
 			}

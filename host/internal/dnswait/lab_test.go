@@ -46,6 +46,8 @@ type server struct {
 	lab     *lab
 	address string
 	zones   []*zone
+	// behind is the server that answers in truth; empty: this one does.
+	behind  string
 	changes sync.Mutex
 	change  func(network string, question dns.Question, reply *dns.Msg) *dns.Msg
 
@@ -136,6 +138,13 @@ func (s *server) handle(w dns.ResponseWriter, question *dns.Msg) {
 	s.mu.Lock()
 	s.asked = append(s.asked, network+" "+dns.TypeToString[q.Qtype]+" "+strings.ToLower(q.Name))
 	s.mu.Unlock()
+	if s.behind != "" {
+		reply, _, err := (&dns.Client{Net: network, Timeout: time.Minute}).Exchange(question, s.behind)
+		if err == nil {
+			_ = w.WriteMsg(reply)
+		}
+		return
+	}
 	reply := new(dns.Msg).SetReply(question)
 	if s == s.lab.resolver {
 		s.lab.resolve(q, reply)
@@ -203,6 +212,11 @@ func (z *zone) answer(q dns.Question, reply *dns.Msg) {
 		owner := rr.Header().Name
 		if rr.Header().Rrtype == dns.TypeNS && !strings.EqualFold(owner, z.name) && dns.IsSubDomain(owner, q.Name) {
 			reply.Ns = append(reply.Ns, rr)
+			for _, glue := range z.records {
+				if t := glue.Header().Rrtype; (t == dns.TypeA || t == dns.TypeAAAA) && same(glue.Header().Name, rr.(*dns.NS).Ns) {
+					reply.Extra = append(reply.Extra, glue)
+				}
+			}
 		}
 	}
 	if len(reply.Ns) > 0 {

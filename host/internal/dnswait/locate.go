@@ -181,7 +181,7 @@ func (f *Finder) walk(ctx context.Context, base string) (string, error) {
 			return "", err
 		}
 		zone := apex(reply, name)
-		if child, _ := refers(reply, name); zone == "" && child != "" {
+		if child := refers(reply, name); zone == "" && child != "" {
 			zone = child // nobody knows more than who else would know
 		}
 		if zone != "" {

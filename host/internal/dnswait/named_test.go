@@ -5,9 +5,11 @@ package dnswait
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,24 +17,26 @@ import (
 	"github.com/miekg/dns"
 )
 
-// named starts BIND at an address of the lab and waits until it serves a zone.
-func (l *lab) named(host, zones, ready string) {
+// named starts BIND and waits until it serves a zone. It only listens on
+// addresses that an interface has, so what is at the address of the lab passes
+// questions on to it.
+func (l *lab) named(host string, port int, zones, ready string) {
 	t := l.t
 	t.Helper()
 	dir := t.TempDir()
 	conf := fmt.Sprintf(`options {
 	directory %[1]q; pid-file "pid"; session-keyfile "session.key"; managed-keys-directory %[1]q; lock-file none;
-	listen-on port %[2]d { %[3]s; }; listen-on-v6 { none; }; recursion no; dnssec-validation no; empty-zones-enable no;
-	notify explicit; notify-delay 0; startup-notify-rate 100; notify-source %[3]s; transfer-source %[3]s; allow-transfer { 127.0.0.0/8; };
+	listen-on port %[2]d { 127.0.0.1; }; listen-on-v6 { none; }; recursion no; dnssec-validation no; empty-zones-enable no;
+	notify explicit; notify-delay 0; startup-notify-rate 100; allow-transfer { 127.0.0.1; };
 };
 controls { };
-%[4]s
-`, dir, l.port, host, zones)
+%[3]s
+`, dir, port, zones)
 	files := map[string]string{
 		"named.conf": conf,
 		"a.test.zone": "$ORIGIN a.test.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\n@ NS ns2\nns1 A 127.0.0.2\nns2 A 127.0.0.3\n" +
 			"_acme-challenge.own NS ns2\n_acme-challenge.alias CNAME elsewhere\n",
-		"own.zone": "$ORIGIN _acme-challenge.own.a.test.\n$TTL 60\n@ SOA ns2.a.test. hostmaster 1 3600 600 86400 60\n@ NS ns2.a.test.\n",
+		"own.zone": "$ORIGIN _acme-challenge.own.a.test.\n$TTL 60\n@ SOA ns2.a.test. hostmaster.a.test. 1 3600 600 86400 60\n@ NS ns2.a.test.\n",
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -40,17 +44,19 @@ controls { };
 		}
 	}
 	var log strings.Builder
-	server := exec.CommandContext(context.WithoutCancel(t.Context()), "/usr/sbin/named", "-n", "1", "-g", "-c", filepath.Join(dir, "named.conf"))
-	server.Stderr = &log
-	if err := server.Start(); err != nil {
+	bind := exec.CommandContext(context.WithoutCancel(t.Context()), "/usr/sbin/named", "-n", "1", "-g", "-c", filepath.Join(dir, "named.conf"))
+	bind.Stderr = &log
+	if err := bind.Start(); err != nil {
 		t.Fatalf("start BIND (Debian package bind9): %v", err)
 	}
 	t.Cleanup(func() {
-		_ = server.Process.Signal(os.Interrupt)
-		if err := server.Wait(); err != nil || t.Failed() {
+		_ = bind.Process.Signal(os.Interrupt)
+		if err := bind.Wait(); err != nil || t.Failed() {
 			t.Logf("BIND at %s: %v\n%s", host, err, log.String())
 		}
 	})
+	s := &server{lab: l, behind: fmt.Sprintf("127.0.0.1:%d", port)}
+	s.serve(host)
 	f := l.finder(false)
 	ctx := l.bounded()
 	for ctx.Err() == nil {
@@ -68,21 +74,44 @@ func (l *lab) update(host, zone, record string) {
 	l.t.Helper()
 	m := new(dns.Msg).SetUpdate(dns.Fqdn(zone))
 	m.Insert([]dns.RR{rr(record)})
-	reply, _, err := (&dns.Client{Net: "tcp", Timeout: time.Minute}).ExchangeContext(l.bounded(), m, l.at(host))
+	reply, _, err := (&dns.Client{Net: "tcp", Timeout: time.Minute}).ExchangeContext(l.bounded(), m, host)
 	if err != nil || reply.Rcode != dns.RcodeSuccess {
 		l.t.Fatalf("update %s at %s: %v, %v", zone, host, reply, err)
 	}
+}
+
+// freePort is one that is free for UDP and TCP.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 50 {
+		stream, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := stream.Addr().String()
+		packets, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", address)
+		_ = stream.Close()
+		if err == nil {
+			_ = packets.Close()
+			_, port, _ := net.SplitHostPort(address)
+			n, _ := strconv.Atoi(port)
+			return n
+		}
+	}
+	t.Fatal("no port is free for both protocols")
+	return 0
 }
 
 // A primary and a secondary that gets the zone by NOTIFY and transfer, an alias,
 // a delegation of the name itself, and answers that need TCP.
 func TestBIND(t *testing.T) {
 	l := newLab(t)
-	l.named("127.0.0.2", fmt.Sprintf(
-		`zone "a.test" { type primary; file "a.test.zone"; allow-update { any; }; also-notify { 127.0.0.3 port %d; }; };`, l.port), "a.test")
-	l.named("127.0.0.3", fmt.Sprintf(
-		`zone "a.test" { type secondary; file "copy"; primaries { 127.0.0.2 port %d; }; };
-zone "_acme-challenge.own.a.test" { type primary; file "own.zone"; allow-update { any; }; };`, l.port), "a.test")
+	first, second := freePort(t), freePort(t)
+	l.named("127.0.0.2", first, fmt.Sprintf(
+		`zone "a.test" { type primary; file "a.test.zone"; allow-update { any; }; also-notify { 127.0.0.1 port %d; }; };`, second), "a.test")
+	l.named("127.0.0.3", second, fmt.Sprintf(
+		`zone "a.test" { type secondary; file "copy"; primaries { 127.0.0.1 port %d; }; };
+zone "_acme-challenge.own.a.test" { type primary; file "own.zone"; allow-update { any; }; };`, first), "a.test")
 	f := l.finder(true)
 	f.resolvers = []string{l.at("127.0.0.2"), l.at("127.0.0.3")}
 	f.timeout = time.Minute
@@ -97,9 +126,9 @@ zone "_acme-challenge.own.a.test" { type primary; file "own.zone"; allow-update 
 		records = append(records, r)
 	}
 	for _, r := range records {
-		host := "127.0.0.2"
+		host := fmt.Sprintf("127.0.0.1:%d", first)
 		if r.Place.Zone != "a.test" {
-			host = "127.0.0.3"
+			host = fmt.Sprintf("127.0.0.1:%d", second)
 		}
 		for _, v := range r.Values {
 			l.update(host, r.Place.Zone, txt(r.Place.Name, v))

@@ -52,12 +52,14 @@ func referral(reply *dns.Msg, zone, name string) (child string, servers []string
 	return child, servers
 }
 
-// refers is the referral of a server that was asked as a resolver.
-func refers(reply *dns.Msg, name string) (child string, servers []string) {
+// refers gives the zone that a server which was asked as a resolver, and is
+// none, refers to; empty: it has an answer.
+func refers(reply *dns.Msg, name string) string {
 	if reply == nil || reply.RecursionAvailable {
-		return "", nil
+		return ""
 	}
-	return referral(reply, "", name)
+	child, _ := referral(reply, "", name)
+	return child
 }
 
 // glue gives the addresses that came along.

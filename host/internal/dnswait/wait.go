@@ -198,7 +198,7 @@ func (f *Finder) resolved(ctx context.Context, r *row) *Lack {
 			}
 			return last
 		}
-		if child, _ := refers(reply, r.Place.Name); child != "" {
+		if child := refers(reply, r.Place.Name); child != "" {
 			err = fmt.Errorf("it is no resolver: it refers to the name servers of %s", child)
 		}
 		last = &Lack{Name: r.Place.Name, Zone: r.Place.Zone, Server: resolverOf(resolver), Missing: r.Values, Err: err}
