@@ -85,7 +85,7 @@ func onlyUsage(err error) bool {
 	if own, ok := err.(interface{ Usage() bool }); ok && own.Usage() {
 		return true
 	}
-	switch parts := err.(type) {
+	switch parts := err.(type) { //nolint:errorlint // walks the chain itself: all parts count, not one
 	case interface{ Unwrap() error }:
 		return onlyUsage(parts.Unwrap())
 	case interface{ Unwrap() []error }:
