@@ -121,3 +121,49 @@ func TestDNSForwards(t *testing.T) {
 		t.Errorf("a dead server behind a zone: %s, want SERVFAIL", rcode)
 	}
 }
+
+// A zone that the server holds can be found, and what is in it is seen with
+// authority.
+func TestDNSServesZones(t *testing.T) {
+	behind := start(t, testca.Options{}).DNS()
+	behind.ServeZone("far.test")
+	resolver := start(t, testca.Options{Zones: map[string]string{"far.test": behind.Addr()}}).DNS()
+	resolver.ServeZone("Zone.test.")
+	resolver.ServeZone("sub.zone.test")
+	resolver.SetTXT("_acme-challenge.zone.test", "one")
+	resolver.SetCNAME("alias.zone.test", "x.far.test")
+	for _, tt := range []struct {
+		name          string
+		qtype         uint16
+		authoritative bool
+		answer, proof string // of the last record
+	}{
+		{"zone.test", dns.TypeSOA, true, "ns.zone.test. hostmaster.zone.test. 1 0 0 0 0", ""},
+		{"zone.test", dns.TypeNS, true, "ns.zone.test.", ""},
+		{"ns.zone.test", dns.TypeA, true, "127.0.0.1", ""},
+		{"_acme-challenge.zone.test", dns.TypeTXT, true, `"one"`, ""},
+		{"_acme-challenge.zone.test", dns.TypeSOA, true, "", "zone.test."},
+		{"a.sub.zone.test", dns.TypeTXT, true, "", "sub.zone.test."},
+		{"zone.test", dns.TypeTXT, true, "", "zone.test."},
+		{"elsewhere.test", dns.TypeSOA, false, "", ""},
+		{"far.test", dns.TypeSOA, false, "ns.far.test. hostmaster.far.test. 1 0 0 0 0", ""},
+		{"x.far.test", dns.TypeTXT, false, "", "far.test."},
+		{"alias.zone.test", dns.TypeTXT, true, "x.far.test.", "far.test."},
+	} {
+		client := &dns.Client{Timeout: 30 * time.Second}
+		reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(tt.name), tt.qtype), resolver.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, proof := "", ""
+		for _, rr := range reply.Answer {
+			answer = strings.TrimPrefix(rr.String(), rr.Header().String())
+		}
+		for _, rr := range reply.Ns {
+			proof = rr.Header().Name
+		}
+		if reply.Authoritative != tt.authoritative || answer != tt.answer || proof != tt.proof || reply.Rcode != dns.RcodeSuccess {
+			t.Errorf("%s %s: %t %q %q, want %+v", dns.TypeToString[tt.qtype], tt.name, reply.Authoritative, answer, proof, tt)
+		}
+	}
+}
