@@ -12,6 +12,11 @@ import (
 // back undoes what forward did, in reverse, and goes on after an error: as much
 // as possible shall be as before.
 func (w *work) back(ctx context.Context) error {
+	return errors.Join(w.undo(ctx), w.revive(ctx))
+}
+
+// undo brings back what was on disk.
+func (w *work) undo(ctx context.Context) error {
 	w.Story.Warn(w.cert.Lineage, "putting %s back to what it served before", w.name())
 	var errs []error
 	if w.Fresh != nil {
@@ -31,15 +36,21 @@ func (w *work) back(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("move the pointer back: %w", err))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// revive has the target serve what is on disk, if it may serve something else.
+func (w *work) revive(ctx context.Context) error {
 	if !w.restarted {
-		return errors.Join(errs...)
+		return nil
 	}
 	if err := w.target.ConfigTest(w.operation(ctx, "test-back"), w); err != nil {
-		errs = append(errs, fmt.Errorf("test the configuration: %w", err))
-	} else if err := w.target.Restart(w.operation(ctx, "restart-back"), w); err != nil {
-		errs = append(errs, fmt.Errorf("restart: %w", err))
+		return fmt.Errorf("test the configuration: %w", err)
 	}
-	return errors.Join(errs...)
+	if err := w.target.Restart(w.operation(ctx, "restart-back"), w); err != nil {
+		return fmt.Errorf("restart: %w", err)
+	}
+	return nil
 }
 
 // rollback takes back what was written, finalised or not.

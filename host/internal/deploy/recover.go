@@ -42,5 +42,13 @@ func Recover(ctx context.Context, d Deps, t Target, i Interrupted) error {
 		}
 		w.moved = now != i.From
 	}
-	return w.back(ctx)
+	if err := w.undo(ctx); err != nil {
+		return err
+	}
+	if err := w.revive(ctx); err != nil {
+		// It is as it was, and was no better: before a first deployment a server
+		// may lack the very files. The next deployment restarts it.
+		d.Story.Warn(i.Lineage, "what %s served before is back, but it does not take that: %v", w.name(), err)
+	}
+	return nil
 }

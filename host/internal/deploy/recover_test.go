@@ -191,3 +191,22 @@ func TestRecoverFails(t *testing.T) {
 		t.Errorf("%v, notes %q", err, f.notes)
 	}
 }
+
+// What was there before may be refused too; then there is nothing left to undo.
+func TestRecoverToWhatIsRefused(t *testing.T) {
+	for _, step := range []string{"test", "restart"} {
+		f := newTarget(t)
+		f.pointer = 4
+		f.fail[step] = errors.New("site.pem is missing")
+		in := Interrupted{
+			Begun: Begun{Lineage: "cert", To: 4, RunID: "run-0", Identifiers: certificate.Identifiers},
+			Entry: f, Checkpoint: "c1", Restarting: true,
+		}
+		if err := Recover(t.Context(), f.deps(), f.target(), in); err != nil {
+			t.Errorf("%s: %v", step, err)
+		}
+		if told := strings.Join(f.warnings, "\n"); !strings.Contains(told, "site.pem is missing") || f.pointer != 0 {
+			t.Errorf("%s: warnings %q, the pointer leads to %d", step, told, f.pointer)
+		}
+	}
+}
