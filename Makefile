@@ -104,10 +104,11 @@ race:
 
 # What other systems compile, tests included.
 cross:
-	@for m in $(MODULES); do for to in darwin/arm64 freebsd/amd64 linux/arm64; do \
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	for m in $(MODULES); do for to in darwin/arm64 freebsd/amd64 linux/arm64; do \
 	  echo "compile $$m for $$to"; \
 	  export CGO_ENABLED=0 GOOS=$${to%/*} GOARCH=$${to#*/}; \
-	  $(GO) -C "$$m" build -buildvcs=false -o /dev/null ./...; \
+	  $(GO) -C "$$m" build -buildvcs=false -o "$$dir/" ./...; \
 	  $(GO) -C "$$m" vet -tags slow ./...; \
 	done; done
 

@@ -112,7 +112,7 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	tlsPort = reserved.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener
+	tlsPort = reserved.Addr().(*net.TCPAddr).Port
 	if err := reserved.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func nextWindow(l model.Lineage) time.Time {
 func (e *Engine) window(ctx context.Context, clients *cas, l model.Lineage) error {
 	unlock, err := e.Store.TryLock("lineage-"+l.Name, true)
 	if err != nil {
-		return nil //nolint:nilerr // another process works on it; there is time
+		return nil // another process works on it; there is time
 	}
 	defer unlock()
 	l, err = e.Store.Lineage(l.Name)
