@@ -94,6 +94,10 @@ type BrokenError struct {
 	Err  error
 }
 
+// CallBroke tells a broken call from a failure that the plugin reported, for
+// packages that do not know this one.
+func (e *BrokenError) CallBroke() {}
+
 func (e *BrokenError) Error() string {
 	if s, ok := status.FromError(e.Err); ok {
 		if s.Code() == codes.Unavailable {

@@ -116,6 +116,8 @@ func (w *work) take(ctx context.Context, count int) error {
 // broken says that a call did not come to its own end: what it has done is not
 // known. A plugin that reports a failure has undone its part.
 func broken(err error) bool {
+	// The error of a process that died has a hint, and is a problem as well.
+	var call interface{ CallBroke() }
 	var problem *sdk.Problem
-	return err != nil && (!errors.As(err, &problem) || problem.Code == sdk.Timeout || problem.Code == sdk.Cancelled)
+	return err != nil && (errors.As(err, &call) || !errors.As(err, &problem) || problem.Code == sdk.Timeout || problem.Code == sdk.Cancelled)
 }

@@ -54,6 +54,12 @@ func TestNotesFail(t *testing.T) {
 	}
 }
 
+// died is what the host makes of a call whose process died.
+type died struct{}
+
+func (died) Error() string { return "the process died" }
+func (died) CallBroke()    {}
+
 // A Save that broke may have finalised: the same operation again tells.
 func TestBrokenSave(t *testing.T) {
 	for name, tt := range map[string]struct{ checkpoint, log string }{
@@ -62,7 +68,7 @@ func TestBrokenSave(t *testing.T) {
 	} {
 		f := newTarget(t)
 		f.checkpoint = tt.checkpoint
-		f.fail[titled] = errors.New("the process died")
+		f.fail[titled] = sdk.Hint(died{}, "try again")
 		if _, err := f.run(t.Context(), nil, model.Target{}); !errors.Is(err, f.fail[titled]) {
 			t.Errorf("%s: %v", name, err)
 		}

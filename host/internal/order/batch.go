@@ -110,8 +110,10 @@ const brokenPatience = 6 * time.Second
 // broken says that a call did not come to its own end: the process died, hangs,
 // or was interrupted. A plugin that reports a failure is healthy.
 func broken(err error) bool {
+	// The error of a process that died has a hint, and is a problem as well.
+	var call interface{ CallBroke() }
 	var problem *sdk.Problem
-	return err != nil && (!errors.As(err, &problem) || problem.Code == sdk.Timeout || problem.Code == sdk.Cancelled)
+	return err != nil && (errors.As(err, &call) || !errors.As(err, &problem) || problem.Code == sdk.Timeout || problem.Code == sdk.Cancelled)
 }
 
 // Clean has challenges taken away and gives the IDs of those that are.
