@@ -53,8 +53,7 @@ func MakePlan(ctx context.Context, b Base, r ObtainRequest) (Plan, error) {
 	if asksNothing(r.Args) {
 		want.Requests = settled(r.Args, b.everything)
 	}
-	p, _, err := e.Plan(ctx, want)
-	return p, err
+	return e.Plan(ctx, want)
 }
 
 func asksNothing(a config.Args) bool {

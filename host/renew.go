@@ -49,9 +49,20 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 
 // existing gives every lineage.
 func (b Base) existing(lineages map[string]model.Lineage) ([]model.Request, error) {
-	var out []model.Request
-	for name := range lineages {
-		request, _ := b.base(name, lineages)
+	configured, err := b.Config.Requests()
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string]model.Request, len(configured))
+	for _, r := range configured {
+		files[r.Name] = r
+	}
+	out := make([]model.Request, 0, len(lineages))
+	for name, l := range lineages {
+		request, ok := files[name]
+		if !ok {
+			request = l.Request
+		}
 		out = append(out, request)
 	}
 	return out, nil

@@ -35,7 +35,7 @@ type Input struct {
 
 // Make gives one item for each request, sorted by name.
 func Make(in Input) model.Plan {
-	p := model.Plan{}
+	p := model.Plan{Items: make([]model.Item, 0, len(in.Requests))}
 	for _, r := range in.Requests {
 		item := decide(in, r)
 		item.Request = r

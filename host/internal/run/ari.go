@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,20 +27,27 @@ const (
 // windows asks the CAs when they want certificates to be renewed, if the time
 // to ask has come, and keeps the answers with the lineages. A CA that cannot
 // say changes nothing: the lifetime decides then.
-func (e *Engine) windows(ctx context.Context) {
-	lineages, _ := e.Store.Lineages() // what cannot be read is told by the plan
+func (e *Engine) windows(ctx context.Context, lineages map[string]model.Lineage) {
 	clients := newCAs(e)
 	defer clients.close()
 	var group errgroup.Group
 	group.SetLimit(parallel)
+	var due []model.Lineage
 	for _, l := range lineages {
-		if l.Version == nil || e.Now().Before(nextWindow(l)) {
-			continue
+		if l.Version != nil && !e.Now().Before(nextWindow(l)) {
+			due = append(due, l)
 		}
+	}
+	var mu sync.Mutex
+	for _, l := range due {
 		group.Go(func() error {
-			if err := e.window(ctx, clients, l); err != nil && ctx.Err() == nil {
+			now, err := e.window(ctx, clients, l)
+			if err != nil && ctx.Err() == nil {
 				e.Terminal.Warn(l.Name, "keep the renewal window: %v", err)
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			lineages[l.Name] = now
 			return nil
 		})
 	}
@@ -54,18 +62,20 @@ func nextWindow(l model.Lineage) time.Time {
 	return l.ARI.Next
 }
 
-func (e *Engine) window(ctx context.Context, clients *cas, l model.Lineage) error {
+// window asks for one lineage and gives it as it is then.
+func (e *Engine) window(ctx context.Context, clients *cas, known model.Lineage) (model.Lineage, error) {
+	l := known
 	unlock, err := e.Store.TryLock("lineage-"+l.Name, true)
 	if err != nil {
-		return nil // another process works on it; there is time
+		return known, nil // another process works on it; there is time
 	}
 	defer unlock()
 	l, err = e.Store.Lineage(l.Name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && (l.Version == nil || e.Now().Before(nextWindow(l))) {
-		return nil // deleted, or asked by another process meanwhile
+		return known, nil // deleted, or asked by another process meanwhile
 	}
 	if err != nil {
-		return err
+		return known, err
 	}
 	next := model.ARI{Version: l.Version.Number}
 	info, err := e.ask(ctx, clients, l)
@@ -78,7 +88,7 @@ func (e *Engine) window(ctx context.Context, clients *cas, l model.Lineage) erro
 			next.At = instant(info.Start, info.End)
 		}
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return l, context.Cause(ctx)
 	default:
 		e.Terminal.Detail(l.Name, "the CA gives no renewal window: %v", err)
 		if l.ARI != nil && l.ARI.Version == next.Version {
@@ -91,7 +101,7 @@ func (e *Engine) window(ctx context.Context, clients *cas, l model.Lineage) erro
 		next.Next = e.Now().Add(wait).UTC()
 	}
 	l.ARI = &next
-	return e.Store.SaveLineage(l)
+	return l, e.Store.SaveLineage(l)
 }
 
 func (e *Engine) ask(ctx context.Context, clients *cas, l model.Lineage) (model.RenewalInfo, error) {

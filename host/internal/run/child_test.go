@@ -138,7 +138,6 @@ type steps struct {
 	mu   sync.Mutex
 	n    int
 	log  *os.File
-	line bytes.Buffer
 	done bool // the pause
 }
 

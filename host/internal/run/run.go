@@ -79,10 +79,11 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 	if err := e.Recover(ctx); err != nil {
 		return nil, err
 	}
+	lineages := e.lineages()
 	if w.BackOff {
-		e.windows(ctx)
+		e.windows(ctx, lineages)
 	}
-	p, lineages, err := e.Plan(ctx, w)
+	p, err := e.plan(ctx, w, lineages)
 	if err != nil {
 		return nil, err
 	}
@@ -102,27 +103,6 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 		})
 	}
 	return outcomes, errors.Join(group.Wait(), e.forget(ctx))
-}
-
-// Plan says what Run would do.
-func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, map[string]model.Lineage, error) {
-	list, err := e.Store.Lineages()
-	if err != nil {
-		// The others are not to suffer: each certificate is for itself.
-		e.Terminal.Warn("", "%v", err)
-	}
-	lineages := map[string]model.Lineage{}
-	for _, l := range list {
-		lineages[l.Name] = l
-	}
-	requests, err := w.Requests(ctx, lineages)
-	if err != nil {
-		return model.Plan{}, nil, err
-	}
-	return plan.Make(plan.Input{
-		Now: e.Now(), Requests: requests, Lineages: lineages, Stale: e.stale(requests, lineages),
-		Force: w.Force || e.DryRun, NoDeploy: w.NoDeploy || e.DryRun, BackOff: w.BackOff, DeployTo: w.DeployTo,
-	}), lineages, nil
 }
 
 // do brings one item to its end. Its failure is its own, even a mistake in this

@@ -1,0 +1,38 @@
+package run
+
+import (
+	"context"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/plan"
+)
+
+// Plan says what Run would do.
+func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, error) {
+	return e.plan(ctx, w, e.lineages())
+}
+
+// lineages reads what exists, by name. The others are not to suffer from one
+// that cannot be read: each certificate is for itself.
+func (e *Engine) lineages() map[string]model.Lineage {
+	list, err := e.Store.Lineages()
+	if err != nil {
+		e.Terminal.Warn("", "%v", err)
+	}
+	out := make(map[string]model.Lineage, len(list))
+	for _, l := range list {
+		out[l.Name] = l
+	}
+	return out
+}
+
+func (e *Engine) plan(ctx context.Context, w Want, lineages map[string]model.Lineage) (model.Plan, error) {
+	requests, err := w.Requests(ctx, lineages)
+	if err != nil {
+		return model.Plan{}, err
+	}
+	return plan.Make(plan.Input{
+		Now: e.Now(), Requests: requests, Lineages: lineages, Stale: e.stale(requests, lineages),
+		Force: w.Force || e.DryRun, NoDeploy: w.NoDeploy || e.DryRun, BackOff: w.BackOff, DeployTo: w.DeployTo,
+	}), nil
+}
