@@ -32,39 +32,37 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-var (
-	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
-	yamlBlock  = regexp.MustCompile("(?s)```yaml\n(.*?)```")
-)
+var block = regexp.MustCompile("(?s)```(sh|yaml)\n(.*?)```")
 
 func runPage(t *testing.T, page string) {
 	text, err := os.ReadFile(filepath.Join("../..", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var script strings.Builder
-	script.WriteString("set -eu\nset -x\n")
-	for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
-		script.WriteString(block[1])
-	}
-	if strings.Count(script.String(), "\n") < 4 {
-		t.Fatalf("%s has no command to run", page)
-	}
 	work := t.TempDir()
 	env, http, alpn := docsWorld(t, work)
-	for _, block := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
-		mapped := strings.NewReplacer(
-			"/var/www/html", filepath.Join(work, "web"), "/etc/ssl", filepath.Join(work, "ssl"), "systemctl reload nginx", "exit 0",
-			"plugin: standalone}", fmt.Sprintf("plugin: standalone, settings: {http_port: %d, tls_port: %d, address: 127.0.0.1}}", http, alpn),
-			"/etc/certwright/", work+"/", partnerCA, env[slices.IndexFunc(env, isPartner)][len("DOCS_PARTNER="):],
-		).Replace(block[1])
-		if err := os.WriteFile(filepath.Join(work, "etc", "certwright.yaml"), []byte(mapped), 0o600); err != nil {
-			t.Fatal(err)
+	mapped := strings.NewReplacer(
+		"/var/www/html", filepath.Join(work, "web"), "/etc/ssl", filepath.Join(work, "ssl"), "systemctl reload nginx", "exit 0",
+		"plugin: standalone}", fmt.Sprintf("plugin: standalone, settings: {http_port: %d, tls_port: %d, address: 127.0.0.1}}", http, alpn),
+		"/etc/certwright/", work+"/", partnerCA, env[slices.IndexFunc(env, isPartner)][len("DOCS_PARTNER="):],
+	)
+	// A block of YAML is the configuration from its place in the page on.
+	script := "set -eu\nset -x\n"
+	commands := 0
+	for _, found := range block.FindAllStringSubmatch(string(text), -1) {
+		if found[1] == "sh" {
+			script += found[2]
+			commands++
+			continue
 		}
+		script += "cat >etc/certwright.yaml <<'END-OF-YAML'\n" + mapped.Replace(found[2]) + "END-OF-YAML\n"
+	}
+	if commands == 0 {
+		t.Fatalf("%s has no command to run", page)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", script.String())
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir, cmd.Env = work, env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
