@@ -91,6 +91,15 @@ func (t *Terminal) Warn(lineage, format string, args ...any) {
 	t.write(t.Err, "warning: "+prefixed(lineage, format, args)+"\n")
 }
 
+// WarnError shows an error, with its hint, that ends nothing.
+func (t *Terminal) WarnError(err error) {
+	text := "warning: " + err.Error() + "\n"
+	if hint := Hint(err); hint != "" {
+		text += "hint: " + hint + "\n"
+	}
+	t.write(t.Err, text)
+}
+
 // Error shows an error with its hint.
 func (t *Terminal) Error(lineage string, err error) {
 	text := "error: " + prefixed(lineage, "%v", []any{err}) + "\n"

@@ -16,8 +16,8 @@ import (
 	"github.com/certwright/certwright/sdk"
 )
 
-// Recover undoes what runs that were killed have left. What cannot be undone
-// three times is only warned of; what belongs to a lineage that another process
+// Recover undoes what runs that were killed have left. What cannot be undone is
+// warned of; what belongs to a lineage that another process
 // works on is left alone until that has ended.
 func (e *Engine) Recover(ctx context.Context) error {
 	e.resume, e.left = map[string]resumed{}, map[string]bool{}
@@ -61,9 +61,9 @@ func (e *Engine) recover(ctx context.Context, lineage string) error {
 	})
 	warnings, blocking := journal.Split(err)
 	for _, w := range warnings {
-		e.Terminal.Warn("", "%v", w)
+		e.Terminal.WarnError(w)
 	}
-	return e.unlessOrders(blocking)
+	return e.tolerate(blocking)
 }
 
 // mend finishes what was cut short in the store without anything in flight:
@@ -107,21 +107,21 @@ func (e *Engine) lock(ctx context.Context, lineage string) (unlock func(), err e
 	return unlock, nil
 }
 
-// unlessOrders lets a run go on if only orders could not be finished: their CA
-// may be down, which is no reason to renew nothing elsewhere. They are tried
-// again by the next run.
-func (e *Engine) unlessOrders(err error) error {
-	// Each journal has its own errors: one may hold an order and a challenge.
+// tolerate lets a run go on if something could not be undone: one plugin or one
+// CA that is in trouble is no reason to renew nothing elsewhere. It stays in the
+// journal and is tried again by the next run.
+func (e *Engine) tolerate(err error) error {
+	// Each journal has its own errors.
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var blocking []error
 		for _, one := range joined.Unwrap() {
-			blocking = append(blocking, e.unlessOrders(one))
+			blocking = append(blocking, e.tolerate(one))
 		}
 		return errors.Join(blocking...)
 	}
 	var failed *journal.FailedError
-	if errors.As(err, &failed) && failed.Entry.Order != nil {
-		e.Terminal.Warn("", "%v", err)
+	if errors.As(err, &failed) {
+		e.Terminal.WarnError(err)
 		return nil
 	}
 	return err

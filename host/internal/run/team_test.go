@@ -93,9 +93,9 @@ func TestDedupe(t *testing.T) {
 	}
 }
 
-// Only an order whose CA is down lets a run go on; what else the same journal
-// holds does not.
-func TestUnlessOrders(t *testing.T) {
+// What a plugin or a CA cannot undo now lets a run go on; what is wrong with the
+// journal itself does not.
+func TestTolerate(t *testing.T) {
 	order := &journal.FailedError{Entry: journal.Entry{Order: &journal.Order{Lineage: "cert"}}, Err: errors.New("no answer")}
 	challenge := &journal.FailedError{Entry: journal.Entry{Perform: &journal.Perform{Lineage: "cert"}}, Err: errors.New("cannot clean")}
 	disk := errors.New("the disk is full")
@@ -106,13 +106,13 @@ func TestUnlessOrders(t *testing.T) {
 	}{
 		"nothing":                     {nil, nil, nil},
 		"an order":                    {order, nil, []error{order}},
-		"a challenge":                 {challenge, []error{challenge}, nil},
-		"several journals":            {errors.Join(order, disk, challenge), []error{disk, challenge}, []error{order}},
-		"both in one of the journals": {errors.Join(errors.Join(order, challenge), errors.Join(order)), []error{challenge}, []error{order}},
+		"a challenge":                 {challenge, nil, []error{challenge}},
+		"several journals":            {errors.Join(order, disk, challenge), []error{disk}, []error{order, challenge}},
+		"both in one of the journals": {errors.Join(errors.Join(order, disk), errors.Join(challenge)), []error{disk}, []error{order, challenge}},
 	} {
 		var warned strings.Builder
 		e := &Engine{Terminal: &report.Terminal{Err: &warned}}
-		got := e.unlessOrders(tt.err)
+		got := e.tolerate(tt.err)
 		if (got == nil) != (len(tt.want) == 0) {
 			t.Errorf("%s: %v", name, got)
 		}
