@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,19 +63,20 @@ type rig struct {
 	ca      *testca.CA
 	tlsPort int
 	target  net.Listener
-	dir     atomic.Pointer[string] // of the case
+	// home has the case that is being worked on, and what each begins with.
+	home string
+	dir  atomic.Pointer[string] // of the case
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{}
-	none := ""
-	r.dir.Store(&none)
+	r := &rig{home: t.TempDir()}
+	r.dir.Store(&r.home)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		http.FileServer(http.Dir(filepath.Join(*r.dir.Load(), "web"))).ServeHTTP(w, req)
 	}))
 	t.Cleanup(web.Close)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := net.Listen("tcp", aside+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,9 +89,14 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.ca.Close() })
+	r.ca.DNS().SetA("c.test", netip.MustParseAddr(aside))
 	r.serve(t)
 	return r
 }
+
+// aside is where a plugin listens: at an address that no connection of anybody
+// else comes from, so that nobody takes the port meanwhile.
+const aside = "127.0.0.9"
 
 // serve is the server that certificates are deployed to: it serves what its
 // reload command has copied to served.pem.
@@ -161,7 +168,7 @@ ca_bundle: %[2]s/ca.pem
 agree_tos: true
 instances:
   - {name: webroot, settings: {path: %[2]s/web}}
-  - {name: standalone, settings: {tls_port: %[3]d}}
+  - {name: standalone, settings: {address: 127.0.0.9, tls_port: %[3]d}}
   - name: files
     settings:
       combined: %[2]s/site/site.pem
@@ -187,8 +194,11 @@ func (r *rig) state(t *testing.T) *state {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &state{rig: r, t: t, dir: t.TempDir(), plugins: plugins}
+	s := &state{rig: r, t: t, dir: filepath.Join(r.home, "case"), plugins: plugins}
 	r.dir.Store(&s.dir)
+	if err := errors.Join(os.RemoveAll(s.dir), os.Mkdir(s.dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
 	for _, dir := range []string{"etc", "web", "site"} {
 		if err := os.Mkdir(filepath.Join(s.dir, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -198,6 +208,28 @@ func (r *rig) state(t *testing.T) *state {
 	s.write("etc/certwright.yaml", fmt.Sprintf(configuration, r.ca.DirectoryURL(), s.dir, r.tlsPort, r.target.Addr()), 0o600)
 	s.write("reload", fmt.Sprintf(reload, s.dir), 0o755)
 	return s
+}
+
+// keep makes this what further cases of the rig begin with.
+func (s *state) keep() { s.copy("case", "kept") }
+
+// kept is a case that begins with what was kept.
+func (r *rig) kept(t *testing.T) *state {
+	t.Helper()
+	s := r.state(t)
+	s.copy("kept", "case")
+	return s
+}
+
+func (s *state) copy(from, to string) {
+	s.t.Helper()
+	from, to = filepath.Join(s.home, from), filepath.Join(s.home, to)
+	if err := os.RemoveAll(to); err != nil {
+		s.t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(s.t.Context(), "cp", "-a", from, to).CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 func (s *state) write(name, text string, mode fs.FileMode) {
@@ -384,7 +416,7 @@ func (s *state) clean() {
 	if _, err := os.Lstat(filepath.Join(s.dir, "web", ".well-known")); !errors.Is(err, fs.ErrNotExist) {
 		s.fail("a challenge is left in place")
 	}
-	if conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.tlsPort)); err == nil {
+	if conn, err := net.Dial("tcp", net.JoinHostPort(aside, strconv.Itoa(s.tlsPort))); err == nil {
 		_ = conn.Close()
 		s.fail("something listens on the challenge port")
 	}
