@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/certwright/certwright/host/testca"
 )
 
 // The kill matrix: a run is killed by SIGKILL at each of its steps (every
@@ -25,7 +27,7 @@ const workers = 6
 func newRigs(t *testing.T) []*rig {
 	var rigs []*rig
 	for range workers {
-		rigs = append(rigs, newRig(t))
+		rigs = append(rigs, newRig(t, testca.Options{NonceReject: 15, Sleep: true, SleepSeconds: 3}))
 	}
 	return rigs
 }
@@ -113,24 +115,6 @@ func TestKilledFirst(t *testing.T) {
 			s.fail("%d orders were made though the first was known", orders)
 		}
 	})
-}
-
-// finished holds that everything is as after an undisturbed run.
-func (s *state) finished(version int) {
-	s.t.Helper()
-	s.clean()
-	leaf := s.live("site", "a.test", "b.test")
-	if now := s.handshake(); now == nil || !now.Equal(leaf) {
-		s.fail("the target does not serve what is live")
-	}
-	if got := s.whole(); got != version {
-		s.fail("the target serves version %d, not %d", got, version)
-	}
-	l := s.lineage("site")
-	target := l.Targets["files"]
-	if l.Version.Number != version || target.Deployed != version || target.Proven != version || target.Error != "" {
-		s.fail("lineage: version %+v, target %+v", l.Version, target)
-	}
 }
 
 // A renewal, and then a run of another certificate with another authenticator:

@@ -68,7 +68,7 @@ type rig struct {
 	dir  atomic.Pointer[string] // of the case
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, o testca.Options) *rig {
 	t.Helper()
 	r := &rig{home: t.TempDir()}
 	r.dir.Store(&r.home)
@@ -82,10 +82,8 @@ func newRig(t *testing.T) *rig {
 	}
 	r.tlsPort = port(t, free.Addr().String())
 	_ = free.Close()
-	r.ca, err = testca.Start(t.Context(), testca.Options{
-		HTTPPort: port(t, web.Listener.Addr().String()), TLSPort: r.tlsPort, NonceReject: 15, Sleep: true, SleepSeconds: 3,
-	})
-	if err != nil {
+	o.HTTPPort, o.TLSPort = port(t, web.Listener.Addr().String()), r.tlsPort
+	if r.ca, err = testca.Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.ca.Close() })
@@ -472,4 +470,22 @@ func (s *state) accountKey() string {
 		s.t.Fatal(err)
 	}
 	return string(data)
+}
+
+// finished holds that everything is as after an undisturbed run.
+func (s *state) finished(version int) {
+	s.t.Helper()
+	s.clean()
+	leaf := s.live("site", "a.test", "b.test")
+	if now := s.handshake(); now == nil || !now.Equal(leaf) {
+		s.fail("the target does not serve what is live")
+	}
+	if got := s.whole(); got != version {
+		s.fail("the target serves version %d, not %d", got, version)
+	}
+	l := s.lineage("site")
+	target := l.Targets["files"]
+	if l.Version.Number != version || target.Deployed != version || target.Proven != version || target.Error != "" {
+		s.fail("lineage: version %+v, target %+v", l.Version, target)
+	}
 }

@@ -256,8 +256,11 @@ func (s *Store) Leftovers() ([]string, error) {
 		} else if !strings.HasSuffix(entry, deletedSuffix) {
 			continue
 		}
-		name := strings.TrimSuffix(strings.TrimSuffix(entry, deletedSuffix), ".json")
-		if nameRE.MatchString(name) {
+		name, ok := strings.CutSuffix(entry, deletedSuffix)
+		if !ok {
+			name, ok = strings.CutSuffix(entry, ".json")
+		}
+		if ok && nameRE.MatchString(name) {
 			names = append(names, name)
 		}
 	}
