@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -190,4 +192,36 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// An order that could not be finished in time, because another one was, is
+// given up: its certificate would take the place of a newer one.
+func TestOvertakenOrder(t *testing.T) {
+	s := newRig(t, testca.Options{}).state(t)
+	if trace, killed, err := s.run(command{Names: []string{"site"}, KillOn: "answer: POST finalize-order"}); !killed {
+		t.Fatalf("not killed: %v, %q", err, trace)
+	}
+	s.quiet()
+	// The CA could not be reached, say: the order stays for later.
+	left, err := filepath.Glob(filepath.Join(s.dir, "state", "archive", "site", ".order-*"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("%q, %v", left, err)
+	}
+	move := func(from, to string) {
+		if err := os.Rename(filepath.Join(s.dir, from), filepath.Join(s.dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order := "state/archive/site/" + filepath.Base(left[0])
+	move("state/journal", "journal")
+	move(order, "order")
+	s.mustRun(command{Names: []string{"site"}})
+	s.finished(1)
+	if err := os.Remove(filepath.Join(s.dir, "state", "journal")); err != nil { // it is empty
+		t.Fatal(err)
+	}
+	move("journal", "state/journal")
+	move("order", order)
+	s.mustRun(command{Names: []string{"site"}})
+	s.finished(1)
 }
