@@ -54,7 +54,13 @@ func TestOrdersWithWishes(t *testing.T) {
 	}
 
 	now := time.Now().Truncate(time.Second)
-	got, first := obtain(ctx, t, client, acmeclient.OrderRequest{Identifiers: ids, NotBefore: now, NotAfter: now.Add(5 * time.Hour), Profile: "week"})
+	fiveHours := acmeclient.OrderRequest{Identifiers: ids, NotBefore: now, NotAfter: now.Add(5 * time.Hour), Profile: "week"}
+	got, first := obtain(ctx, t, client, fiveHours)
+	// Pebble does not find a certificate whose serial number has a leading zero
+	// in DER, as RFC 9773 section 4.1 writes it: one in 256.
+	for strings.HasPrefix(first[strings.Index(first, ".")+1:], "A") {
+		got, first = obtain(ctx, t, client, fiveHours)
+	}
 	if got != 5*time.Hour {
 		t.Errorf("valid for %v, want 5h", got)
 	}

@@ -32,8 +32,10 @@ func begin(ctx context.Context, d Deps, r model.Request, ids []model.Identifier)
 	}
 	o, err := d.CA.NewOrder(ctx, n)
 	var ca *model.ACMEError
-	if n.Replaces != "" && errors.As(err, &ca) && ca.Short() == "alreadyReplaced" {
-		// RFC 9773 section 5: another order has replaced it; this one is new.
+	if n.Replaces != "" && errors.As(err, &ca) && ca.Short() != "rateLimited" {
+		// RFC 9773 section 5: what is replaced is a courtesy. Another order may
+		// have replaced it, or the CA does not know it; this one is new then.
+		d.Story.Tell(r.Name, "the CA does not take it as a renewal, so it is a new order: %v", err)
 		n.Replaces = ""
 		o, err = d.CA.NewOrder(ctx, n)
 	}
