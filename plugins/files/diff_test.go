@@ -18,8 +18,10 @@ func preview(t *testing.T, dir string, s settings, d sdk.Deployment) sdk.Result 
 	d.DryRun = true
 	r := &recorder{}
 	must(t, f.Deploy(during(t.Context(), d.Lineage, "dry"), d, r))
+	c, err := f.Save(during(t.Context(), d.Lineage, "save"), sdk.SaveRequest{Title: "nothing"}, r)
+	must(t, err)
+	equal(t, sdk.Checkpoint{}, c)
 	equal(t, before, look(t, dir))
-	equal(t, 0, len(f.open))
 	equal(t, 1, len(r.results))
 	return r.results[0]
 }
@@ -93,25 +95,5 @@ func noSecrets(t *testing.T, text string, keys ...[]byte) {
 	}
 	if strings.Contains(text, "secret") {
 		t.Errorf("other content is in\n%s", text)
-	}
-}
-
-func TestUnified(t *testing.T) {
-	split := func(text string) []string {
-		if text == "" {
-			return nil
-		}
-		return strings.Split(text, "")
-	}
-	for _, tt := range []struct{ was, is, want string }{
-		{"", "", ""},
-		{"abc", "abc", ""},
-		{"", "ab", "@@ -0,0 +1,2 @@\n+a\n+b\n"},
-		{"ab", "", "@@ -1,2 +0,0 @@\n-a\n-b\n"},
-		{"abcdXefgh", "abcdYefgh", "@@ -2,7 +2,7 @@\n b\n c\n d\n-X\n+Y\n e\n f\n g\n"},
-		{"aa", "aaa", "@@ -1,2 +1,3 @@\n a\n a\n+a\n"},
-		{"abc", "ac", "@@ -1,3 +1,2 @@\n a\n-b\n c\n"},
-	} {
-		equal(t, tt.want, unified(split(tt.was), split(tt.is)))
 	}
 }

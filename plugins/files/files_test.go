@@ -177,7 +177,7 @@ func TestSaveAgainGivesTheSameCheckpoint(t *testing.T) {
 		must(t, err)
 		equal(t, sdk.Checkpoint{}, c)
 	}
-	list, err := f.store.List()
+	list, err := f.edits.Store().List()
 	must(t, err)
 	equal(t, 1, len(list))
 	c, err := f.Save(during(t.Context(), "a.test", "other"), sdk.SaveRequest{Temporary: true}, &recorder{})
@@ -197,7 +197,7 @@ func TestSaveFails(t *testing.T) {
 			f := configured(t, s, t.TempDir())
 			blocked := filepath.Join(dir, at)
 			hit := false
-			f.store.Step = func(what string) {
+			f.edits.Store().Step = func(what string) {
 				if what == "place: rename to "+blocked && !hit {
 					hit = true
 					_ = os.Remove(blocked)
@@ -209,11 +209,11 @@ func TestSaveFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), blocked) {
 				t.Fatalf("error %v", err)
 			}
-			f.store.Step = nil
+			f.edits.Store().Step = nil
 			must(t, os.RemoveAll(blocked))
 			must(t, f.Rollback(during(t.Context(), "a.test", "rollback"), 0, &recorder{}))
 			equal(t, before, look(t, dir))
-			list, err := f.store.List()
+			list, err := f.edits.Store().List()
 			must(t, err)
 			equal(t, 0, len(list))
 		})
@@ -229,7 +229,7 @@ func TestSaveCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancel(during(t.Context(), "a.test", "x"))
 		must(t, f.Deploy(ctx, certificate(t, "a.test"), &recorder{}))
 		i := 0
-		f.store.Step = func(string) {
+		f.edits.Store().Step = func(string) {
 			if i++; i == n {
 				cancel()
 			}
@@ -250,7 +250,7 @@ func TestSaveCancelled(t *testing.T) {
 			t.Fatalf("step %d: %v", n, err)
 		}
 		equal(t, 0, len(look(t, dir)))
-		list, err := f.store.List()
+		list, err := f.edits.Store().List()
 		must(t, err)
 		equal(t, 0, len(list))
 	}

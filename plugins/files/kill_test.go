@@ -102,7 +102,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 
 				// What the host does next, in a new process.
 				next := configured(t, s, v.State)
-				must(t, next.unrecovered)
+				must(t, next.edits.Unrecovered(t.Context()))
 				must(t, next.Rollback(during(t.Context(), "a.test", "mend"), 0, &recorder{}))
 				after := look(t, dir)
 				same := cmp.Equal(before, after)
@@ -161,7 +161,7 @@ func TestWhatCannotBeRecovered(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(blocked, "x"), 0o755))
 
 	next := configured(t, s, state)
-	if next.unrecovered == nil {
+	if next.edits.Unrecovered(t.Context()) == nil {
 		t.Fatal("it was recovered")
 	}
 	r := &recorder{}
@@ -176,6 +176,6 @@ func TestWhatCannotBeRecovered(t *testing.T) {
 
 	must(t, os.RemoveAll(blocked))
 	must(t, next.Rollback(during(t.Context(), "a.test", "mend"), 0, r))
-	must(t, next.unrecovered)
+	must(t, next.edits.Unrecovered(t.Context()))
 	deployed(t, next, v.Deployment)
 }

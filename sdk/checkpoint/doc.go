@@ -15,6 +15,10 @@
 //	saved, err := draft.Finalise(ctx, "deployed www")
 //	reverted, err := store.Rollback(ctx, 1, checkpoint.Scope{})
 //
+// [Draft.Symlink], [Draft.Remove] and [Draft.Mkdir] change and register at once;
+// [Draft.Undo] registers a command. [Edits] does on top of a store what the
+// contract asks of an installer's Save and Rollback, and [Diff] shows a change.
+//
 // A process may die at any instant, a machine may lose power: after the next
 // Recover every file is byte for byte what it was before the draft or before the
 // rollback, or what it was to become, with owner, mode, modification time and

@@ -83,6 +83,11 @@ func (d *Draft) Touch(ctx context.Context, path string) error {
 
 // touch gives the true path and its entry's number.
 func (d *Draft) touch(ctx context.Context, path string) (string, int, error) {
+	return d.touchAs(ctx, path, "")
+}
+
+// touchAs notes a kind that is known; empty: what is there.
+func (d *Draft) touchAs(ctx context.Context, path string, known kind) (string, int, error) {
 	if d.log == nil {
 		return "", 0, ErrClosed
 	}
@@ -102,9 +107,11 @@ func (d *Draft) touch(ctx context.Context, path string) (string, int, error) {
 		return "", 0, err
 	}
 	n := len(d.entries)
-	e, err := d.store.capture(path, d.dir, fmt.Sprintf("%04d", n))
-	if err != nil {
-		return "", 0, err
+	e := entry{Path: path, Kind: known}
+	if known == "" {
+		if e, err = d.store.capture(path, d.dir, fmt.Sprintf("%04d", n)); err != nil {
+			return "", 0, err
+		}
 	}
 	d.store.step("touch: register %s", path)
 	if err := appendRecord(d.log, record{Entry: &e}); err != nil {
@@ -226,7 +233,7 @@ func (d *Draft) Discard(ctx context.Context) error {
 	}
 	defer unlock()
 	d.close()
-	return d.store.undo(d.dir, manifest{header: d.header, entries: d.entries})
+	return errors.Join(d.store.undo(d.dir, manifest{header: d.header, entries: d.entries}))
 }
 
 func (d *Draft) close() {

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,7 +63,10 @@ func writeAll(ctx context.Context, s *Store, tree, text string) (*Draft, error) 
 			return d, err
 		}
 	}
-	return d, nil
+	return d, errors.Join(
+		d.Undo(ctx, "/bin/true"), d.Mkdir(ctx, filepath.Join(tree, "fresh"), 0o755),
+		d.Symlink(ctx, "../public.pem", filepath.Join(tree, "fresh", "link")), d.Remove(ctx, filepath.Join(tree, "fresh.pem")),
+	)
 }
 
 func TestMain(m *testing.M) {

@@ -51,6 +51,8 @@ type entry struct {
 	GID    int               `json:"gid,omitempty"`
 	MTime  time.Time         `json:"mtime,omitzero"`
 	XAttrs map[string][]byte `json:"xattrs,omitempty"`
+	// Command is run by an undo; there is no path then.
+	Command []string `json:"command,omitempty"`
 }
 
 type kind string
@@ -59,6 +61,10 @@ const (
 	absent  kind = "absent"
 	regular kind = "file"
 	symlink kind = "symlink"
+	// noDirectory is a path at which a directory is about to be made.
+	noDirectory kind = "no directory"
+	// undoCommand is no path but a command.
+	undoCommand kind = "command"
 )
 
 type closing struct {
@@ -76,7 +82,9 @@ type manifest struct {
 func (m manifest) files() []string {
 	var out []string
 	for _, e := range m.entries {
-		out = append(out, e.Path)
+		if e.Kind != undoCommand {
+			out = append(out, e.Path)
+		}
 	}
 	slices.Sort(out)
 	return out

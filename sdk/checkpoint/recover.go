@@ -42,10 +42,11 @@ func (s *Store) discardDead() error {
 	})
 	for _, d := range drafts {
 		live, err := alive(d.dir)
+		var commands error
 		if err == nil && !live {
-			err = s.undo(d.dir, d.manifest)
+			commands, err = s.undo(d.dir, d.manifest)
 		}
-		errs = append(errs, err)
+		errs = append(errs, commands, err)
 	}
 	return errors.Join(errs...)
 }

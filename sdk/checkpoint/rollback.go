@@ -88,18 +88,18 @@ func (s *Store) rollback(n int, scope Scope) ([]Checkpoint, error) {
 		return nil, err
 	}
 	var reverted []Checkpoint
+	var failed []error // commands, which stop nothing
 	for _, k := range inScope {
-		if err = s.undo(k.dir, k.manifest); err != nil {
+		commands, err := s.undo(k.dir, k.manifest)
+		failed = append(failed, commands)
+		if err != nil {
 			err = fmt.Errorf("checkpoint %s (%s): %w", formatID(k.id), k.final.Title, err)
-			break
+			// The caller knows and decides; Recover must not go on with it.
+			return reverted, errors.Join(append(failed, err, dropIntent(filepath.Join(s.dir, undoName)))...)
 		}
 		reverted = append(reverted, k.checkpoint())
 	}
-	if err != nil {
-		// The caller knows and decides; Recover must not go on with it.
-		return reverted, errors.Join(err, dropIntent(filepath.Join(s.dir, undoName)))
-	}
-	return reverted, s.intentDone()
+	return reverted, errors.Join(append(failed, s.intentDone())...)
 }
 
 func split(done []kept, label string) (in, out []kept) {
@@ -150,20 +150,23 @@ func (s *Store) completeRollback() error {
 	if err != nil || plan == nil {
 		return err
 	}
+	var failed []error
 	for _, id := range plan.IDs {
 		dir := filepath.Join(s.doneDir(), formatID(id))
 		m, err := readManifest(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // was reverted before the crash
 		}
+		var commands error
 		if err == nil {
-			err = s.undo(dir, m)
+			commands, err = s.undo(dir, m)
 		}
+		failed = append(failed, commands)
 		if err != nil {
-			return fmt.Errorf("revert checkpoint %s (%s): %w", formatID(id), m.final.Title, err)
+			return errors.Join(append(failed, fmt.Errorf("revert checkpoint %s (%s): %w", formatID(id), m.final.Title, err))...)
 		}
 	}
-	return s.intentDone()
+	return errors.Join(append(failed, s.intentDone())...)
 }
 
 func (s *Store) readIntent(name string) (*intent, error) {

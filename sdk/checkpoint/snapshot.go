@@ -86,6 +86,8 @@ func (s *Store) restore(e entry, dir, temp string) error {
 		return s.restoreSymlink(e, temp)
 	case regular:
 		return s.restoreFile(e, filepath.Join(dir, e.Copy), temp)
+	case noDirectory:
+		return s.restoreNoDirectory(e)
 	}
 	return fmt.Errorf("the checkpoint says %q of it, which this version does not know", e.Kind)
 }
@@ -103,6 +105,20 @@ func (s *Store) restoreAbsent(e entry) error {
 	}
 	s.step("restore: remove %s", e.Path)
 	if err := os.Remove(e.Path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(e.Path))
+}
+
+// restoreNoDirectory removes a directory that is empty; what others have put
+// into it is theirs.
+func (s *Store) restoreNoDirectory(e entry) error {
+	s.step("restore: remove the directory %s", e.Path)
+	err := os.Remove(e.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, syscall.EEXIST):
+		return nil
+	case err != nil:
 		return err
 	}
 	return syncDir(filepath.Dir(e.Path))

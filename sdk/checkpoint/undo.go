@@ -8,19 +8,24 @@ import (
 	"slices"
 )
 
-// undo restores what a checkpoint's directory names, in reverse, and removes
-// the directory if all could be restored.
-func (s *Store) undo(dir string, m manifest) error {
+// undo runs a checkpoint's commands and restores what its directory names, in
+// reverse, and removes the directory if all could be restored. Commands that
+// failed are an error of their own: they are done with all the same.
+func (s *Store) undo(dir string, m manifest) (commands, err error) {
+	commands = s.runUndo(m.entries)
 	var errs []error
 	for n, e := range slices.Backward(m.entries) {
+		if e.Kind == undoCommand {
+			continue
+		}
 		if err := s.restore(e, dir, tempName(e.Path, m.header.Token, n)); err != nil {
 			errs = append(errs, fmt.Errorf("put %s back: %w", e.Path, err))
 		}
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("%w\nwhat could not be put back is in %s", errors.Join(errs...), dir)
+		return commands, fmt.Errorf("%w\nwhat could not be put back is in %s", errors.Join(errs...), dir)
 	}
-	return s.remove(dir)
+	return commands, s.remove(dir)
 }
 
 // remove takes a checkpoint's directory out of its place in one step, so that

@@ -77,7 +77,7 @@ var authors = map[string][]string{
 	"sdk": {"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog",
 		"google.golang.org/grpc", "google.golang.org/protobuf"},
 	"sdk/plugintest": {"github.com/miekg/dns"},
-	"sdk/checkpoint": {"github.com/google/renameio/v2", "golang.org/x/sys"},
+	"sdk/checkpoint": {"golang.org/x/sys", "github.com/rogpeppe/go-internal/diff"},
 }
 
 // forbidden says what is wrong with the imports of a package, one line for each.
