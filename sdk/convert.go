@@ -162,6 +162,13 @@ func hookEventFromProto(e *pb.HookEvent) HookEvent {
 		HTTPStatus: int(e.GetHttpStatus()), HTTPMethod: e.GetHttpMethod(), HTTPURL: e.GetHttpUrl(),
 		Renewed: e.GetRenewed(), Failed: e.GetFailed(), Outcome: e.GetOutcome(), Messages: e.GetMessages(),
 		NotBefore: timeFromProto(e.GetNotBefore()), NotAfter: timeFromProto(e.GetNotAfter()), DryRun: e.GetDryRun(),
+		OrderURL: e.GetOrderUrl(), CSR: e.GetCsr(), PollIdentifier: e.GetPollIdentifier(),
+		LeafPEM: e.GetLeafPem(), ChainPEM: e.GetChainPem(), FullchainPEM: e.GetFullchainPem(), CertificateRaw: e.GetCertificateRaw(),
+		RenewedIdentifiers: identifiersFromProto(e.GetRenewedIdentifiers()), FailedIdentifiers: identifiersFromProto(e.GetFailedIdentifiers()),
+		HTTPBody: e.GetHttpBody(), HTTPResource: e.GetHttpResource(), KeyType: e.GetKeyType(), Fatal: e.GetFatal(), Server: e.GetServer(),
+	}
+	for _, h := range e.GetHttpHeaders() {
+		out.HTTPHeaders = append(out.HTTPHeaders, HTTPHeader{Name: h.GetName(), Value: h.GetValue()})
 	}
 	if c := e.GetChallenge(); c != nil {
 		challenge := challengeFromProto(c)

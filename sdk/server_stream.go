@@ -293,6 +293,6 @@ func (h *hookServer) Run(req *pb.RunRequest, events grpc.ServerStreamingServer[p
 			return nil, nil // not asked for, or of a later version
 		}
 		result, err := h.role.Run(ctx, e, r)
-		return &pb.Done{HookResult: &pb.HookResult{Csr: result.CSR}}, err
+		return &pb.Done{HookResult: &pb.HookResult{Csr: result.CSR, Warnings: problemsToProto(result.Warnings)}}, err
 	})
 }

@@ -161,6 +161,13 @@ func hookEventToProto(e sdk.HookEvent) *pb.HookEvent {
 		HttpStatus: int32(e.HTTPStatus), HttpMethod: e.HTTPMethod, HttpUrl: e.HTTPURL,
 		Renewed: e.Renewed, Failed: e.Failed, Outcome: e.Outcome, Messages: e.Messages,
 		NotBefore: timeToProto(e.NotBefore), NotAfter: timeToProto(e.NotAfter), DryRun: e.DryRun,
+		OrderUrl: e.OrderURL, Csr: e.CSR, PollIdentifier: e.PollIdentifier,
+		LeafPem: e.LeafPEM, ChainPem: e.ChainPEM, FullchainPem: e.FullchainPEM, CertificateRaw: e.CertificateRaw,
+		RenewedIdentifiers: identifiersToProto(e.RenewedIdentifiers), FailedIdentifiers: identifiersToProto(e.FailedIdentifiers),
+		HttpBody: e.HTTPBody, HttpResource: e.HTTPResource, KeyType: e.KeyType, Fatal: e.Fatal, Server: e.Server,
+	}
+	for _, h := range e.HTTPHeaders {
+		out.HttpHeaders = append(out.HttpHeaders, &pb.HttpHeader{Name: h.Name, Value: h.Value})
 	}
 	if e.Challenge != nil {
 		out.Challenge = challengeToProto(*e.Challenge)

@@ -155,5 +155,6 @@ func (h *Hook) Run(ctx context.Context, e sdk.HookEvent, r sdk.Reporter) (sdk.Ho
 	done, err := h.c.follow(ctx, "Run", r, CallTimeout, func(ctx context.Context) (events, error) {
 		return h.c.hook.Run(ctx, req)
 	})
-	return sdk.HookResult{CSR: done.GetHookResult().GetCsr()}, err
+	result := done.GetHookResult()
+	return sdk.HookResult{CSR: result.GetCsr(), Warnings: problemsFromProto(result.GetWarnings())}, err
 }

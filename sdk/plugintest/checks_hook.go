@@ -2,8 +2,10 @@ package plugintest
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -71,13 +73,25 @@ func (b *bench) event(event string) (sdk.HookEvent, error) {
 		return sdk.HookEvent{}, err
 	}
 	e := sdk.HookEvent{
-		Event: event, Lineage: l.name,
+		Event: event, Lineage: l.name, KeyType: "p256", Server: "https://ca.invalid/directory",
 		Identifiers: []sdk.Identifier{{Type: "dns", Value: l.names[0]}, {Type: "dns", Value: l.names[1]}},
 	}
 	problem := sdk.Problemf(sdk.Unavailable, "the CA refused: this is a test")
 	switch event {
-	case sdk.EventIssued, sdk.EventSuccess, sdk.EventUnchanged:
-		e.Paths, e.NotBefore, e.NotAfter = l.paths, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	case sdk.EventStart, sdk.EventPre:
+		e = sdk.HookEvent{Event: event}
+	case sdk.EventAttempt:
+		e.OrderURL, e.CSR = order, l.csr
+	case sdk.EventIssued, sdk.EventSuccess:
+		e.OrderURL, e.CSR = order, l.csr
+		l.tell(&e)
+	case sdk.EventUnchanged:
+		l.tell(&e)
+	case sdk.EventDryRun:
+		l.tell(&e)
+		e.DryRun = true
+	case sdk.EventAttempted:
+		e.OrderURL, e.CSR, e.PollIdentifier, e.Problem = order, l.csr, order, problem
 	case sdk.EventChallengeInvalid:
 		c, err := b.challenge(sdk.HTTP01, e.Identifiers[0])
 		if err != nil {
@@ -85,9 +99,23 @@ func (b *bench) event(event string) (sdk.HookEvent, error) {
 		}
 		e.Challenge, e.Problem = &c, problem
 	case sdk.EventCAFailure:
-		e.Problem, e.HTTPStatus, e.HTTPMethod, e.HTTPURL = problem, 500, "POST", "https://ca.invalid/new-order"
+		e.Problem, e.HTTPStatus, e.HTTPMethod, e.HTTPURL, e.HTTPResource = problem, 500, http.MethodPost, "https://ca.invalid/new-order", "newOrder"
+		e.HTTPHeaders, e.HTTPBody = []sdk.HTTPHeader{{Name: "Content-Type", Value: "application/problem+json"}}, []byte(`{"detail":"this is a test"}`)
 	case sdk.EventPost, sdk.EventFinish:
-		e.Renewed, e.Outcome = []string{l.name}, "ok"
+		ids := e.Identifiers
+		e = sdk.HookEvent{Event: event, Renewed: []string{l.name}, RenewedIdentifiers: ids, Outcome: "ok"}
 	}
 	return e, nil
+}
+
+// order is the URL of one that no CA has.
+const order = "https://ca.invalid/order/1"
+
+// tell fills in the certificate.
+func (l *lineage) tell(e *sdk.HookEvent) {
+	e.Paths, e.LeafPEM, e.ChainPEM, e.FullchainPEM = l.paths, l.leaf, l.chain, l.fullchain
+	if block, _ := pem.Decode(l.leaf); block != nil {
+		e.CertificateRaw = block.Bytes
+	}
+	e.NotBefore, e.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
 }

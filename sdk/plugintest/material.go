@@ -131,7 +131,7 @@ type lineage struct {
 	name                   string
 	names                  []string
 	leaf, chain, fullchain []byte
-	key                    []byte
+	key, csr               []byte
 	paths, configPaths     sdk.Paths
 }
 
@@ -154,6 +154,9 @@ func (b *bench) lineage() (*lineage, error) {
 		return nil, err
 	}
 	if l.leaf, l.key, err = sign(template(l.names...), ca, key, caKey); err != nil {
+		return nil, err
+	}
+	if l.csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: l.names}, key); err != nil {
 		return nil, err
 	}
 	l.fullchain = append(append([]byte{}, l.leaf...), l.chain...)

@@ -1325,9 +1325,8 @@ type DescribeResponse struct {
 	ChallengeTypes []*ChallengeType     `protobuf:"bytes,11,rep,name=challenge_types,json=challengeTypes,proto3" json:"challenge_types,omitempty"`
 	// What two plugins cannot have at once: "tcp", "stdout", "server".
 	ExclusiveResources []*Resource `protobuf:"bytes,12,rep,name=exclusive_resources,json=exclusiveResources,proto3" json:"exclusive_resources,omitempty"`
-	// Events that Hook.Run wants, or that an authenticator or installer wants to
-	// be told: start, pre, csr, challenge_invalid, ca_failure, issued, success,
-	// unchanged, post, finish.
+	// Events that Hook.Run wants; see HookEvent. An instance that is in use as
+	// authenticator or installer gets them too if its plugin is a hook.
 	HookEvents []string `protobuf:"bytes,13,rep,name=hook_events,json=hookEvents,proto3" json:"hook_events,omitempty"`
 	// Its orders must run one after the other.
 	Serial        bool `protobuf:"varint,14,opt,name=serial,proto3" json:"serial,omitempty"`
@@ -3710,32 +3709,89 @@ func (x *EnhanceRequest) GetEnhancement() string {
 	return ""
 }
 
+// HookEvent is one moment of a run. The events, in the order in which they come:
+//
+//	start              once in a run, to each instance, before anything else
+//	unchanged          a certificate was not due
+//	pre                once in a run, to each instance, when the first certificate
+//	                   that uses it is really due
+//	csr                before the order; may return a certificate request to use
+//	attempt            an order and its certificate request exist, and nothing is
+//	                   proven yet; comes again for another order of the same
+//	                   certificate
+//	ca_failure         the CA answered a request with an error
+//	challenge_invalid  the CA refused a challenge; what was performed is still there
+//	issued             the certificate is on disk, before live/ leads to it
+//	success            live/ leads to it, before it is deployed
+//	dry_run            a dry run went well; in place of issued and success
+//	attempted          after all that, whether it went well or not
+//	post               once in a run, to each instance that got pre, at its end
+//	finish             once in a run, to each instance, on every exit, before Drain
+//
+// A problem of start, csr, pre and attempt gives the certificate up; one of
+// issued, success and unchanged makes it count as failed, and it is kept; one of
+// the others is a warning. What the user allows to fail (pre and attempt;
+// issued, success and unchanged; attempted and post) is told in fatal.
 type HookEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in DescribeResponse.hook_events.
-	Event       string        `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Event string `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// Empty: the event is about the run (start, pre, post, finish).
 	Lineage     string        `protobuf:"bytes,2,opt,name=lineage,proto3" json:"lineage,omitempty"`
 	Identifiers []*Identifier `protobuf:"bytes,3,rep,name=identifiers,proto3" json:"identifiers,omitempty"`
-	// issued, success, unchanged: the certificate.
+	// issued: the files of the new version; success, unchanged, dry_run,
+	// attempted if there is a certificate: those that live/ leads to.
 	Paths *Paths `protobuf:"bytes,4,opt,name=paths,proto3" json:"paths,omitempty"`
-	// challenge_invalid.
+	// challenge_invalid; raw_json is the challenge as the CA shows it now, with its
+	// error.
 	Challenge *Challenge `protobuf:"bytes,5,opt,name=challenge,proto3" json:"challenge,omitempty"`
-	// challenge_invalid, ca_failure, finish: what the CA said.
+	// challenge_invalid, ca_failure: what the CA said. attempted, finish: why it
+	// failed; absent: it did not.
 	Problem *Problem `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
 	// ca_failure: HTTP status, method and URL of the request that failed.
 	HttpStatus int32  `protobuf:"varint,7,opt,name=http_status,json=httpStatus,proto3" json:"http_status,omitempty"`
 	HttpMethod string `protobuf:"bytes,8,opt,name=http_method,json=httpMethod,proto3" json:"http_method,omitempty"`
 	HttpUrl    string `protobuf:"bytes,9,opt,name=http_url,json=httpUrl,proto3" json:"http_url,omitempty"`
-	// post, finish.
+	// post, finish: names of certificates.
 	Renewed []string `protobuf:"bytes,10,rep,name=renewed,proto3" json:"renewed,omitempty"`
 	Failed  []string `protobuf:"bytes,11,rep,name=failed,proto3" json:"failed,omitempty"`
 	// finish: "ok", "failed", "partial".
-	Outcome  string   `protobuf:"bytes,12,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome string `protobuf:"bytes,12,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// finish: what went wrong and what was warned of, one text each.
 	Messages []string `protobuf:"bytes,13,rep,name=messages,proto3" json:"messages,omitempty"`
-	// issued, success, unchanged: the time of the certificate.
-	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
-	NotAfter      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
-	DryRun        bool                   `protobuf:"varint,16,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// issued, success, unchanged, dry_run: the time of the certificate.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	NotAfter  *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	DryRun    bool                   `protobuf:"varint,16,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// attempt, issued, success, attempted: the order.
+	OrderUrl string `protobuf:"bytes,17,opt,name=order_url,json=orderUrl,proto3" json:"order_url,omitempty"`
+	// attempt, issued, success, attempted: the certificate request, DER.
+	Csr []byte `protobuf:"bytes,18,opt,name=csr,proto3" json:"csr,omitempty"`
+	// issued, success, unchanged, dry_run, and attempted if there is one: the
+	// certificate; fullchain is leaf and chain.
+	LeafPem      []byte `protobuf:"bytes,19,opt,name=leaf_pem,json=leafPem,proto3" json:"leaf_pem,omitempty"`
+	ChainPem     []byte `protobuf:"bytes,20,opt,name=chain_pem,json=chainPem,proto3" json:"chain_pem,omitempty"`
+	FullchainPem []byte `protobuf:"bytes,21,opt,name=fullchain_pem,json=fullchainPem,proto3" json:"fullchain_pem,omitempty"`
+	// The leaf, DER.
+	CertificateRaw []byte `protobuf:"bytes,22,opt,name=certificate_raw,json=certificateRaw,proto3" json:"certificate_raw,omitempty"`
+	// attempted: where the CA is asked again (the order's URL), if it has not yet
+	// issued. success, attempted: the same, if it has issued only now.
+	PollIdentifier string `protobuf:"bytes,23,opt,name=poll_identifier,json=pollIdentifier,proto3" json:"poll_identifier,omitempty"`
+	// post, finish: the identifiers of the certificates in renewed and failed.
+	RenewedIdentifiers []*Identifier `protobuf:"bytes,24,rep,name=renewed_identifiers,json=renewedIdentifiers,proto3" json:"renewed_identifiers,omitempty"`
+	FailedIdentifiers  []*Identifier `protobuf:"bytes,25,rep,name=failed_identifiers,json=failedIdentifiers,proto3" json:"failed_identifiers,omitempty"`
+	// ca_failure: the answer's body and headers, and which of the directory's
+	// resources was asked for (RFC 8555 section 9.7.5, "directory" itself), empty
+	// if none of them.
+	HttpBody     []byte        `protobuf:"bytes,26,opt,name=http_body,json=httpBody,proto3" json:"http_body,omitempty"`
+	HttpHeaders  []*HttpHeader `protobuf:"bytes,27,rep,name=http_headers,json=httpHeaders,proto3" json:"http_headers,omitempty"`
+	HttpResource string        `protobuf:"bytes,28,opt,name=http_resource,json=httpResource,proto3" json:"http_resource,omitempty"`
+	// Key type of the certificate that is wanted: "p256", "rsa2048", ...
+	KeyType string `protobuf:"bytes,29,opt,name=key_type,json=keyType,proto3" json:"key_type,omitempty"`
+	// A problem of this call fails the certificate (or the run).
+	Fatal bool `protobuf:"varint,30,opt,name=fatal,proto3" json:"fatal,omitempty"`
+	// Directory URL of the CA.
+	Server        string `protobuf:"bytes,31,opt,name=server,proto3" json:"server,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3882,17 +3938,178 @@ func (x *HookEvent) GetDryRun() bool {
 	return false
 }
 
+func (x *HookEvent) GetOrderUrl() string {
+	if x != nil {
+		return x.OrderUrl
+	}
+	return ""
+}
+
+func (x *HookEvent) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *HookEvent) GetLeafPem() []byte {
+	if x != nil {
+		return x.LeafPem
+	}
+	return nil
+}
+
+func (x *HookEvent) GetChainPem() []byte {
+	if x != nil {
+		return x.ChainPem
+	}
+	return nil
+}
+
+func (x *HookEvent) GetFullchainPem() []byte {
+	if x != nil {
+		return x.FullchainPem
+	}
+	return nil
+}
+
+func (x *HookEvent) GetCertificateRaw() []byte {
+	if x != nil {
+		return x.CertificateRaw
+	}
+	return nil
+}
+
+func (x *HookEvent) GetPollIdentifier() string {
+	if x != nil {
+		return x.PollIdentifier
+	}
+	return ""
+}
+
+func (x *HookEvent) GetRenewedIdentifiers() []*Identifier {
+	if x != nil {
+		return x.RenewedIdentifiers
+	}
+	return nil
+}
+
+func (x *HookEvent) GetFailedIdentifiers() []*Identifier {
+	if x != nil {
+		return x.FailedIdentifiers
+	}
+	return nil
+}
+
+func (x *HookEvent) GetHttpBody() []byte {
+	if x != nil {
+		return x.HttpBody
+	}
+	return nil
+}
+
+func (x *HookEvent) GetHttpHeaders() []*HttpHeader {
+	if x != nil {
+		return x.HttpHeaders
+	}
+	return nil
+}
+
+func (x *HookEvent) GetHttpResource() string {
+	if x != nil {
+		return x.HttpResource
+	}
+	return ""
+}
+
+func (x *HookEvent) GetKeyType() string {
+	if x != nil {
+		return x.KeyType
+	}
+	return ""
+}
+
+func (x *HookEvent) GetFatal() bool {
+	if x != nil {
+		return x.Fatal
+	}
+	return false
+}
+
+func (x *HookEvent) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+// HttpHeader is one line; a name may come more than once.
+type HttpHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HttpHeader) Reset() {
+	*x = HttpHeader{}
+	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HttpHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HttpHeader) ProtoMessage() {}
+
+func (x *HttpHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HttpHeader.ProtoReflect.Descriptor instead.
+func (*HttpHeader) Descriptor() ([]byte, []int) {
+	return file_certwright_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *HttpHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HttpHeader) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 type HookResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Event csr: a certificate request to use, DER or PEM. Empty: none.
-	Csr           []byte `protobuf:"bytes,1,opt,name=csr,proto3" json:"csr,omitempty"`
+	Csr []byte `protobuf:"bytes,1,opt,name=csr,proto3" json:"csr,omitempty"`
+	// What went wrong and is to be told, but fails nothing unless the user forbids
+	// failures of this moment.
+	Warnings      []*Problem `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HookResult) Reset() {
 	*x = HookResult{}
-	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3904,7 +4121,7 @@ func (x *HookResult) String() string {
 func (*HookResult) ProtoMessage() {}
 
 func (x *HookResult) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3917,12 +4134,19 @@ func (x *HookResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookResult.ProtoReflect.Descriptor instead.
 func (*HookResult) Descriptor() ([]byte, []int) {
-	return file_certwright_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
+	return file_certwright_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HookResult) GetCsr() []byte {
 	if x != nil {
 		return x.Csr
+	}
+	return nil
+}
+
+func (x *HookResult) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -3937,7 +4161,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3949,7 +4173,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_certwright_plugin_v1_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3962,7 +4186,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_certwright_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
+	return file_certwright_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RunRequest) GetOperation() *Operation {
@@ -4282,7 +4506,7 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x0eEnhanceRequest\x12=\n" +
 	"\toperation\x18\x01 \x01(\v2\x1f.certwright.plugin.v1.OperationR\toperation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
-	"\venhancement\x18\x03 \x01(\tR\venhancement\"\xfc\x04\n" +
+	"\venhancement\x18\x03 \x01(\tR\venhancement\"\xce\t\n" +
 	"\tHookEvent\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x18\n" +
 	"\alineage\x18\x02 \x01(\tR\alineage\x12B\n" +
@@ -4303,10 +4527,30 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"not_before\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x127\n" +
 	"\tnot_after\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12\x17\n" +
-	"\adry_run\x18\x10 \x01(\bR\x06dryRun\"\x1e\n" +
+	"\adry_run\x18\x10 \x01(\bR\x06dryRun\x12\x1b\n" +
+	"\torder_url\x18\x11 \x01(\tR\borderUrl\x12\x10\n" +
+	"\x03csr\x18\x12 \x01(\fR\x03csr\x12\x19\n" +
+	"\bleaf_pem\x18\x13 \x01(\fR\aleafPem\x12\x1b\n" +
+	"\tchain_pem\x18\x14 \x01(\fR\bchainPem\x12#\n" +
+	"\rfullchain_pem\x18\x15 \x01(\fR\ffullchainPem\x12'\n" +
+	"\x0fcertificate_raw\x18\x16 \x01(\fR\x0ecertificateRaw\x12'\n" +
+	"\x0fpoll_identifier\x18\x17 \x01(\tR\x0epollIdentifier\x12Q\n" +
+	"\x13renewed_identifiers\x18\x18 \x03(\v2 .certwright.plugin.v1.IdentifierR\x12renewedIdentifiers\x12O\n" +
+	"\x12failed_identifiers\x18\x19 \x03(\v2 .certwright.plugin.v1.IdentifierR\x11failedIdentifiers\x12\x1b\n" +
+	"\thttp_body\x18\x1a \x01(\fR\bhttpBody\x12C\n" +
+	"\fhttp_headers\x18\x1b \x03(\v2 .certwright.plugin.v1.HttpHeaderR\vhttpHeaders\x12#\n" +
+	"\rhttp_resource\x18\x1c \x01(\tR\fhttpResource\x12\x19\n" +
+	"\bkey_type\x18\x1d \x01(\tR\akeyType\x12\x14\n" +
+	"\x05fatal\x18\x1e \x01(\bR\x05fatal\x12\x16\n" +
+	"\x06server\x18\x1f \x01(\tR\x06server\"6\n" +
+	"\n" +
+	"HttpHeader\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"Y\n" +
 	"\n" +
 	"HookResult\x12\x10\n" +
-	"\x03csr\x18\x01 \x01(\fR\x03csr\"\x82\x01\n" +
+	"\x03csr\x18\x01 \x01(\fR\x03csr\x129\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1d.certwright.plugin.v1.ProblemR\bwarnings\"\x82\x01\n" +
 	"\n" +
 	"RunRequest\x12=\n" +
 	"\toperation\x18\x01 \x01(\v2\x1f.certwright.plugin.v1.OperationR\toperation\x125\n" +
@@ -4346,7 +4590,7 @@ func file_certwright_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_certwright_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_certwright_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_certwright_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_certwright_plugin_v1_plugin_proto_goTypes = []any{
 	(Problem_Code)(0),             // 0: certwright.plugin.v1.Problem.Code
 	(Problem_Retry)(0),            // 1: certwright.plugin.v1.Problem.Retry
@@ -4404,17 +4648,18 @@ var file_certwright_plugin_v1_plugin_proto_goTypes = []any{
 	(*Site)(nil),                  // 53: certwright.plugin.v1.Site
 	(*EnhanceRequest)(nil),        // 54: certwright.plugin.v1.EnhanceRequest
 	(*HookEvent)(nil),             // 55: certwright.plugin.v1.HookEvent
-	(*HookResult)(nil),            // 56: certwright.plugin.v1.HookResult
-	(*RunRequest)(nil),            // 57: certwright.plugin.v1.RunRequest
-	nil,                           // 58: certwright.plugin.v1.ConfigureRequest.SecretsEntry
-	(*durationpb.Duration)(nil),   // 59: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 60: google.protobuf.Timestamp
+	(*HttpHeader)(nil),            // 56: certwright.plugin.v1.HttpHeader
+	(*HookResult)(nil),            // 57: certwright.plugin.v1.HookResult
+	(*RunRequest)(nil),            // 58: certwright.plugin.v1.RunRequest
+	nil,                           // 59: certwright.plugin.v1.ConfigureRequest.SecretsEntry
+	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
 }
 var file_certwright_plugin_v1_plugin_proto_depIdxs = []int32{
 	0,  // 0: certwright.plugin.v1.Problem.code:type_name -> certwright.plugin.v1.Problem.Code
 	1,  // 1: certwright.plugin.v1.Problem.retry:type_name -> certwright.plugin.v1.Problem.Retry
-	59, // 2: certwright.plugin.v1.Problem.retry_after:type_name -> google.protobuf.Duration
-	60, // 3: certwright.plugin.v1.Operation.deadline:type_name -> google.protobuf.Timestamp
+	60, // 2: certwright.plugin.v1.Problem.retry_after:type_name -> google.protobuf.Duration
+	61, // 3: certwright.plugin.v1.Operation.deadline:type_name -> google.protobuf.Timestamp
 	8,  // 4: certwright.plugin.v1.Operation.identifiers:type_name -> certwright.plugin.v1.Identifier
 	12, // 5: certwright.plugin.v1.Event.progress:type_name -> certwright.plugin.v1.Progress
 	13, // 6: certwright.plugin.v1.Event.say:type_name -> certwright.plugin.v1.Say
@@ -4427,7 +4672,7 @@ var file_certwright_plugin_v1_plugin_proto_depIdxs = []int32{
 	3,  // 13: certwright.plugin.v1.Endpoint.kind:type_name -> certwright.plugin.v1.Endpoint.Kind
 	9,  // 14: certwright.plugin.v1.Done.problem:type_name -> certwright.plugin.v1.Problem
 	47, // 15: certwright.plugin.v1.Done.checkpoint:type_name -> certwright.plugin.v1.Checkpoint
-	56, // 16: certwright.plugin.v1.Done.hook_result:type_name -> certwright.plugin.v1.HookResult
+	57, // 16: certwright.plugin.v1.Done.hook_result:type_name -> certwright.plugin.v1.HookResult
 	20, // 17: certwright.plugin.v1.DescribeResponse.settings:type_name -> certwright.plugin.v1.Setting
 	24, // 18: certwright.plugin.v1.DescribeResponse.permissions:type_name -> certwright.plugin.v1.Permissions
 	4,  // 19: certwright.plugin.v1.DescribeResponse.dns:type_name -> certwright.plugin.v1.DescribeResponse.Dns
@@ -4443,15 +4688,15 @@ var file_certwright_plugin_v1_plugin_proto_depIdxs = []int32{
 	21, // 29: certwright.plugin.v1.Permissions.bind_tcp:type_name -> certwright.plugin.v1.Value
 	21, // 30: certwright.plugin.v1.Permissions.unix_sockets:type_name -> certwright.plugin.v1.Value
 	7,  // 31: certwright.plugin.v1.Permissions.key:type_name -> certwright.plugin.v1.Permissions.Key
-	58, // 32: certwright.plugin.v1.ConfigureRequest.secrets:type_name -> certwright.plugin.v1.ConfigureRequest.SecretsEntry
+	59, // 32: certwright.plugin.v1.ConfigureRequest.secrets:type_name -> certwright.plugin.v1.ConfigureRequest.SecretsEntry
 	9,  // 33: certwright.plugin.v1.ConfigureResponse.problems:type_name -> certwright.plugin.v1.Problem
 	9,  // 34: certwright.plugin.v1.HealthResponse.problems:type_name -> certwright.plugin.v1.Problem
-	59, // 35: certwright.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
+	60, // 35: certwright.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
 	8,  // 36: certwright.plugin.v1.Challenge.identifier:type_name -> certwright.plugin.v1.Identifier
 	34, // 37: certwright.plugin.v1.Challenge.http:type_name -> certwright.plugin.v1.HttpChallenge
 	35, // 38: certwright.plugin.v1.Challenge.dns:type_name -> certwright.plugin.v1.DnsChallenge
 	36, // 39: certwright.plugin.v1.Challenge.alpn:type_name -> certwright.plugin.v1.AlpnChallenge
-	59, // 40: certwright.plugin.v1.DnsChallenge.ttl:type_name -> google.protobuf.Duration
+	60, // 40: certwright.plugin.v1.DnsChallenge.ttl:type_name -> google.protobuf.Duration
 	8,  // 41: certwright.plugin.v1.PreferRequest.identifiers:type_name -> certwright.plugin.v1.Identifier
 	39, // 42: certwright.plugin.v1.PreferResponse.preferences:type_name -> certwright.plugin.v1.Preference
 	8,  // 43: certwright.plugin.v1.Preference.identifier:type_name -> certwright.plugin.v1.Identifier
@@ -4466,7 +4711,7 @@ var file_certwright_plugin_v1_plugin_proto_depIdxs = []int32{
 	10, // 52: certwright.plugin.v1.DeployRequest.operation:type_name -> certwright.plugin.v1.Operation
 	44, // 53: certwright.plugin.v1.DeployRequest.deployment:type_name -> certwright.plugin.v1.Deployment
 	10, // 54: certwright.plugin.v1.SaveRequest.operation:type_name -> certwright.plugin.v1.Operation
-	60, // 55: certwright.plugin.v1.Checkpoint.created:type_name -> google.protobuf.Timestamp
+	61, // 55: certwright.plugin.v1.Checkpoint.created:type_name -> google.protobuf.Timestamp
 	10, // 56: certwright.plugin.v1.ConfigTestRequest.operation:type_name -> certwright.plugin.v1.Operation
 	10, // 57: certwright.plugin.v1.RestartRequest.operation:type_name -> certwright.plugin.v1.Operation
 	10, // 58: certwright.plugin.v1.RollbackRequest.operation:type_name -> certwright.plugin.v1.Operation
@@ -4477,47 +4722,51 @@ var file_certwright_plugin_v1_plugin_proto_depIdxs = []int32{
 	43, // 63: certwright.plugin.v1.HookEvent.paths:type_name -> certwright.plugin.v1.Paths
 	33, // 64: certwright.plugin.v1.HookEvent.challenge:type_name -> certwright.plugin.v1.Challenge
 	9,  // 65: certwright.plugin.v1.HookEvent.problem:type_name -> certwright.plugin.v1.Problem
-	60, // 66: certwright.plugin.v1.HookEvent.not_before:type_name -> google.protobuf.Timestamp
-	60, // 67: certwright.plugin.v1.HookEvent.not_after:type_name -> google.protobuf.Timestamp
-	10, // 68: certwright.plugin.v1.RunRequest.operation:type_name -> certwright.plugin.v1.Operation
-	55, // 69: certwright.plugin.v1.RunRequest.event:type_name -> certwright.plugin.v1.HookEvent
-	18, // 70: certwright.plugin.v1.Plugin.Describe:input_type -> certwright.plugin.v1.DescribeRequest
-	25, // 71: certwright.plugin.v1.Plugin.Configure:input_type -> certwright.plugin.v1.ConfigureRequest
-	27, // 72: certwright.plugin.v1.Plugin.Health:input_type -> certwright.plugin.v1.HealthRequest
-	29, // 73: certwright.plugin.v1.Plugin.Drain:input_type -> certwright.plugin.v1.DrainRequest
-	31, // 74: certwright.plugin.v1.Plugin.Answer:input_type -> certwright.plugin.v1.AnswerRequest
-	37, // 75: certwright.plugin.v1.Authenticator.Prefer:input_type -> certwright.plugin.v1.PreferRequest
-	40, // 76: certwright.plugin.v1.Authenticator.Perform:input_type -> certwright.plugin.v1.PerformRequest
-	41, // 77: certwright.plugin.v1.Authenticator.Cleanup:input_type -> certwright.plugin.v1.CleanupRequest
-	51, // 78: certwright.plugin.v1.Installer.Names:input_type -> certwright.plugin.v1.NamesRequest
-	45, // 79: certwright.plugin.v1.Installer.Deploy:input_type -> certwright.plugin.v1.DeployRequest
-	46, // 80: certwright.plugin.v1.Installer.Save:input_type -> certwright.plugin.v1.SaveRequest
-	48, // 81: certwright.plugin.v1.Installer.ConfigTest:input_type -> certwright.plugin.v1.ConfigTestRequest
-	49, // 82: certwright.plugin.v1.Installer.Restart:input_type -> certwright.plugin.v1.RestartRequest
-	50, // 83: certwright.plugin.v1.Installer.Rollback:input_type -> certwright.plugin.v1.RollbackRequest
-	54, // 84: certwright.plugin.v1.Installer.Enhance:input_type -> certwright.plugin.v1.EnhanceRequest
-	57, // 85: certwright.plugin.v1.Hook.Run:input_type -> certwright.plugin.v1.RunRequest
-	19, // 86: certwright.plugin.v1.Plugin.Describe:output_type -> certwright.plugin.v1.DescribeResponse
-	26, // 87: certwright.plugin.v1.Plugin.Configure:output_type -> certwright.plugin.v1.ConfigureResponse
-	28, // 88: certwright.plugin.v1.Plugin.Health:output_type -> certwright.plugin.v1.HealthResponse
-	30, // 89: certwright.plugin.v1.Plugin.Drain:output_type -> certwright.plugin.v1.DrainResponse
-	32, // 90: certwright.plugin.v1.Plugin.Answer:output_type -> certwright.plugin.v1.AnswerResponse
-	38, // 91: certwright.plugin.v1.Authenticator.Prefer:output_type -> certwright.plugin.v1.PreferResponse
-	11, // 92: certwright.plugin.v1.Authenticator.Perform:output_type -> certwright.plugin.v1.Event
-	11, // 93: certwright.plugin.v1.Authenticator.Cleanup:output_type -> certwright.plugin.v1.Event
-	52, // 94: certwright.plugin.v1.Installer.Names:output_type -> certwright.plugin.v1.NamesResponse
-	11, // 95: certwright.plugin.v1.Installer.Deploy:output_type -> certwright.plugin.v1.Event
-	11, // 96: certwright.plugin.v1.Installer.Save:output_type -> certwright.plugin.v1.Event
-	11, // 97: certwright.plugin.v1.Installer.ConfigTest:output_type -> certwright.plugin.v1.Event
-	11, // 98: certwright.plugin.v1.Installer.Restart:output_type -> certwright.plugin.v1.Event
-	11, // 99: certwright.plugin.v1.Installer.Rollback:output_type -> certwright.plugin.v1.Event
-	11, // 100: certwright.plugin.v1.Installer.Enhance:output_type -> certwright.plugin.v1.Event
-	11, // 101: certwright.plugin.v1.Hook.Run:output_type -> certwright.plugin.v1.Event
-	86, // [86:102] is the sub-list for method output_type
-	70, // [70:86] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	61, // 66: certwright.plugin.v1.HookEvent.not_before:type_name -> google.protobuf.Timestamp
+	61, // 67: certwright.plugin.v1.HookEvent.not_after:type_name -> google.protobuf.Timestamp
+	8,  // 68: certwright.plugin.v1.HookEvent.renewed_identifiers:type_name -> certwright.plugin.v1.Identifier
+	8,  // 69: certwright.plugin.v1.HookEvent.failed_identifiers:type_name -> certwright.plugin.v1.Identifier
+	56, // 70: certwright.plugin.v1.HookEvent.http_headers:type_name -> certwright.plugin.v1.HttpHeader
+	9,  // 71: certwright.plugin.v1.HookResult.warnings:type_name -> certwright.plugin.v1.Problem
+	10, // 72: certwright.plugin.v1.RunRequest.operation:type_name -> certwright.plugin.v1.Operation
+	55, // 73: certwright.plugin.v1.RunRequest.event:type_name -> certwright.plugin.v1.HookEvent
+	18, // 74: certwright.plugin.v1.Plugin.Describe:input_type -> certwright.plugin.v1.DescribeRequest
+	25, // 75: certwright.plugin.v1.Plugin.Configure:input_type -> certwright.plugin.v1.ConfigureRequest
+	27, // 76: certwright.plugin.v1.Plugin.Health:input_type -> certwright.plugin.v1.HealthRequest
+	29, // 77: certwright.plugin.v1.Plugin.Drain:input_type -> certwright.plugin.v1.DrainRequest
+	31, // 78: certwright.plugin.v1.Plugin.Answer:input_type -> certwright.plugin.v1.AnswerRequest
+	37, // 79: certwright.plugin.v1.Authenticator.Prefer:input_type -> certwright.plugin.v1.PreferRequest
+	40, // 80: certwright.plugin.v1.Authenticator.Perform:input_type -> certwright.plugin.v1.PerformRequest
+	41, // 81: certwright.plugin.v1.Authenticator.Cleanup:input_type -> certwright.plugin.v1.CleanupRequest
+	51, // 82: certwright.plugin.v1.Installer.Names:input_type -> certwright.plugin.v1.NamesRequest
+	45, // 83: certwright.plugin.v1.Installer.Deploy:input_type -> certwright.plugin.v1.DeployRequest
+	46, // 84: certwright.plugin.v1.Installer.Save:input_type -> certwright.plugin.v1.SaveRequest
+	48, // 85: certwright.plugin.v1.Installer.ConfigTest:input_type -> certwright.plugin.v1.ConfigTestRequest
+	49, // 86: certwright.plugin.v1.Installer.Restart:input_type -> certwright.plugin.v1.RestartRequest
+	50, // 87: certwright.plugin.v1.Installer.Rollback:input_type -> certwright.plugin.v1.RollbackRequest
+	54, // 88: certwright.plugin.v1.Installer.Enhance:input_type -> certwright.plugin.v1.EnhanceRequest
+	58, // 89: certwright.plugin.v1.Hook.Run:input_type -> certwright.plugin.v1.RunRequest
+	19, // 90: certwright.plugin.v1.Plugin.Describe:output_type -> certwright.plugin.v1.DescribeResponse
+	26, // 91: certwright.plugin.v1.Plugin.Configure:output_type -> certwright.plugin.v1.ConfigureResponse
+	28, // 92: certwright.plugin.v1.Plugin.Health:output_type -> certwright.plugin.v1.HealthResponse
+	30, // 93: certwright.plugin.v1.Plugin.Drain:output_type -> certwright.plugin.v1.DrainResponse
+	32, // 94: certwright.plugin.v1.Plugin.Answer:output_type -> certwright.plugin.v1.AnswerResponse
+	38, // 95: certwright.plugin.v1.Authenticator.Prefer:output_type -> certwright.plugin.v1.PreferResponse
+	11, // 96: certwright.plugin.v1.Authenticator.Perform:output_type -> certwright.plugin.v1.Event
+	11, // 97: certwright.plugin.v1.Authenticator.Cleanup:output_type -> certwright.plugin.v1.Event
+	52, // 98: certwright.plugin.v1.Installer.Names:output_type -> certwright.plugin.v1.NamesResponse
+	11, // 99: certwright.plugin.v1.Installer.Deploy:output_type -> certwright.plugin.v1.Event
+	11, // 100: certwright.plugin.v1.Installer.Save:output_type -> certwright.plugin.v1.Event
+	11, // 101: certwright.plugin.v1.Installer.ConfigTest:output_type -> certwright.plugin.v1.Event
+	11, // 102: certwright.plugin.v1.Installer.Restart:output_type -> certwright.plugin.v1.Event
+	11, // 103: certwright.plugin.v1.Installer.Rollback:output_type -> certwright.plugin.v1.Event
+	11, // 104: certwright.plugin.v1.Installer.Enhance:output_type -> certwright.plugin.v1.Event
+	11, // 105: certwright.plugin.v1.Hook.Run:output_type -> certwright.plugin.v1.Event
+	90, // [90:106] is the sub-list for method output_type
+	74, // [74:90] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_certwright_plugin_v1_plugin_proto_init() }
@@ -4547,7 +4796,7 @@ func file_certwright_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_certwright_plugin_v1_plugin_proto_rawDesc), len(file_certwright_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   51,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   4,
 		},
