@@ -1,0 +1,77 @@
+package script
+
+import (
+	"io"
+	"strings"
+	"sync"
+)
+
+// tailLimit bounds what an error quotes, in bytes.
+const tailLimit = 4 << 10
+
+// output is what a command prints.
+type output struct {
+	limit    int
+	overflow func()
+
+	mu    sync.Mutex
+	kept  [2]strings.Builder
+	tail  []byte
+	total int
+	cut   bool
+}
+
+func newOutput(c Command, overflow func()) *output {
+	o := &output{limit: c.Output, overflow: overflow}
+	if o.limit <= 0 {
+		o.limit = defaultOutput
+	}
+	return o
+}
+
+// stream gives what takes one of the streams, and passes it on.
+func (o *output) stream(i int, to io.Writer) io.Writer {
+	if to == nil {
+		return keeper{o, i}
+	}
+	return io.MultiWriter(keeper{o, i}, to)
+}
+
+type keeper struct {
+	output *output
+	stream int
+}
+
+func (k keeper) Write(b []byte) (int, error) {
+	o := k.output
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.total += len(b)
+	if o.total > flood {
+		o.overflow()
+	}
+	kept := &o.kept[k.stream]
+	if room := o.limit - kept.Len(); room >= len(b) {
+		kept.Write(b)
+	} else {
+		kept.Write(b[:room])
+		o.cut = true
+	}
+	o.tail = append(o.tail, b[max(0, len(b)-tailLimit):]...)
+	if over := len(o.tail) - tailLimit; over > 0 {
+		o.tail = append(o.tail[:0], o.tail[over:]...)
+	}
+	return len(b), nil
+}
+
+func (o *output) result() Result {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := Result{Stdout: o.kept[0].String(), Stderr: o.kept[1].String(), Cut: o.cut}
+	// A message to the host must be valid UTF-8.
+	r.Tail = strings.TrimSpace(strings.ToValidUTF8(string(o.tail), "?"))
+	if o.total > len(o.tail) && r.Tail != "" {
+		r.Tail = "… " + r.Tail
+	}
+	return r
+}
