@@ -13,6 +13,7 @@ import (
 	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/report"
 	"github.com/certwright/certwright/host/internal/run"
+	"github.com/certwright/certwright/sdk"
 )
 
 // ConfigCheck finds everything that run would refuse, as far as that can be
@@ -104,12 +105,22 @@ func (c *checker) instance(ctx context.Context, i candidate) error {
 	if err != nil {
 		return fmt.Errorf("%s: instance %s: %w", i.Pos, i.Name, err)
 	}
-	bound, err := config.Bind(i.Instance, d)
+	spec, err := c.spec(i.Instance, d)
+	if err != nil {
+		return err
+	}
+	return c.ask(ctx, i.Instance, spec, nil)
+}
+
+// spec holds the settings of an instance against the description and fetches its
+// secrets. The instance is to check its settings and to touch nothing.
+func (c *checker) spec(i config.Instance, d sdk.Description) (pluginhost.Spec, error) {
+	bound, err := config.Bind(i, d)
 	c.mu.Lock()
 	c.described[i.Name] = run.Described{Instance: bound, Description: d}
 	c.mu.Unlock()
 	if err != nil {
-		return err
+		return pluginhost.Spec{}, err
 	}
 	var errs []error
 	var names []string
@@ -122,17 +133,26 @@ func (c *checker) instance(ctx context.Context, i candidate) error {
 		}
 		c.secrets.Add(secrets[name])
 	}
-	if err := errors.Join(append(errs, run.SettingErrors(i.Instance, d, bound.Settings, names)...)...); err != nil {
-		return err
+	for _, values := range bound.Literals {
+		for _, value := range values {
+			c.secrets.Add([]byte(value))
+		}
 	}
-	return c.ask(ctx, i.Instance, pluginhost.Spec{
-		Name: i.Name, Plugin: i.Plugin, Settings: bound.Settings, Secrets: secrets, ValidateOnly: true,
-	})
+	if err := errors.Join(append(errs, run.SettingErrors(i, d, bound.Given(), names)...)...); err != nil {
+		return pluginhost.Spec{}, err
+	}
+	return pluginhost.Spec{
+		Name: i.Name, Plugin: i.Plugin, Settings: bound.Given(), Secrets: secrets, ValidateOnly: true,
+	}, nil
 }
 
-// ask has the plugin itself check its settings. The process ends at once.
-func (c *checker) ask(ctx context.Context, i config.Instance, s pluginhost.Spec) error {
+// ask has the plugin itself check its settings, and may ask it more. The process
+// ends at once.
+func (c *checker) ask(ctx context.Context, i config.Instance, s pluginhost.Spec, more func(*pluginhost.Instance) error) error {
 	running, err := c.plugins.Start(ctx, s)
+	if err == nil && more != nil {
+		return errors.Join(more(running), running.Stop(ctx))
+	}
 	if err == nil {
 		return running.Stop(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/report"
 	"github.com/certwright/certwright/host/internal/run"
 )
@@ -51,13 +52,35 @@ func PluginList(ctx context.Context, b Base) error {
 	return nil
 }
 
-// PluginDescribe shows what a plugin says of itself.
-func PluginDescribe(ctx context.Context, b Base, name string) error {
-	plugins := b.plugins(&report.Secrets{})
-	defer func() { _ = plugins.Close(context.WithoutCancel(ctx)) }() // nothing was started
-	d, err := plugins.Describe(ctx, name)
+// PluginDescribe shows what a plugin says of itself. With settings given for it on
+// the command line, those that they bring along are shown too.
+func PluginDescribe(ctx context.Context, b Base, name string, args config.Args) error {
+	c := &checker{base: b, secrets: &report.Secrets{}, described: map[string]run.Described{}}
+	b.Terminal.Redact = c.secrets.Redact
+	c.plugins = b.plugins(c.secrets)
+	defer func() { _ = c.plugins.Close(context.WithoutCancel(ctx)) }() // each process was stopped already
+	if err := args.CheckSets([]string{name}); err != nil {
+		return err
+	}
+	i, configured := b.Config.Instance(name)
+	if len(args.Sets) == 0 || !configured {
+		i = config.Instance{Name: name, Plugin: name}
+	}
+	d, err := c.plugins.Describe(ctx, i.Plugin)
 	if err != nil {
 		return UsageError(err)
+	}
+	if len(args.Sets) > 0 {
+		spec, err := c.spec(i, d)
+		if err == nil {
+			err = c.ask(ctx, i, spec, func(running *pluginhost.Instance) (err error) {
+				d, err = running.Details(ctx)
+				return err
+			})
+		}
+		if err != nil {
+			return UsageError(err)
+		}
 	}
 	b.Terminal.Description(d)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -410,5 +411,58 @@ func TestCancelReachesTheAuthor(t *testing.T) {
 	}
 	if abandoned, err := host.Drain(t.Context(), 30*time.Second); err != nil || len(abandoned) > 0 {
 		t.Errorf("Drain: %v, %v", abandoned, err)
+	}
+}
+
+// scripted has a variable for each letter of its setting.
+type scripted struct {
+	authenticator
+	settings *struct {
+		Script string        `setting:"script"`
+		Env    sdk.SecretMap `setting:"env"`
+	}
+}
+
+func (s scripted) DescribeSettings(context.Context) []sdk.Setting {
+	if s.settings.Script == "!" {
+		panic("no such script")
+	}
+	var out []sdk.Setting
+	for _, letter := range s.settings.Script {
+		out = append(out, sdk.Setting{Name: "env." + string(letter), Type: sdk.StringSetting})
+	}
+	return out
+}
+
+func TestSettingsThatASettingBringsAlong(t *testing.T) {
+	for script, want := range map[string][]string{"AB": {"script", "env", "env.A", "env.B"}, "": {"script", "env"}, "!": {"script", "env"}} {
+		s := scripted{}
+		s.settings = new(struct {
+			Script string        `setting:"script"`
+			Env    sdk.SecretMap `setting:"env"`
+		})
+		c := connect(t, sdk.Plugin{Authenticator: s, ChallengeTypes: []string{sdk.DNS01}, Settings: s.settings})
+		names := func() (out []string) {
+			d, err := c.Describe(t.Context(), "host")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, setting := range d.Settings {
+				out = append(out, setting.Name)
+			}
+			return out
+		}
+		if got := names(); !slices.Equal(got, []string{"script", "env"}) {
+			t.Errorf("before Configure: %q", got)
+		}
+		problems, err := c.Configure(t.Context(), client.Configuration{
+			Instance: sdk.Instance{ValidateOnly: true}, Settings: map[string]any{"script": script},
+		})
+		if err != nil || len(problems) > 0 {
+			t.Fatal(problems, err)
+		}
+		if got := names(); !slices.Equal(got, want) {
+			t.Errorf("with script %q: %q, want %q", script, got, want)
+		}
 	}
 }

@@ -79,8 +79,12 @@ type ChallengeType struct {
 	IdentifierTypes []string `json:"identifier_types"`
 }
 
+// InstanceResource is the kind of a resource that is the instance itself: no two
+// processes of the host use it at once. It has no value.
+const InstanceResource = "instance"
+
 // Resource is something that two plugins cannot have at once: kind "tcp" with a
-// port, "stdout", or "server" with the path of its configuration.
+// port, "stdout", "server" with the path of its configuration, or "instance".
 type Resource struct {
 	Kind  string `json:"kind"`
 	Value Value  `json:"value,omitzero"`

@@ -77,6 +77,15 @@ type HealthChecker interface {
 	Health(ctx context.Context, deep bool) error
 }
 
+// SettingsDescriber is a role that knows of more settings once it is configured,
+// such as the variables of a script that a setting names. The host may configure
+// a process with ValidateOnly for nothing but to show them.
+type SettingsDescriber interface {
+	// DescribeSettings gives what is to be shown after the settings of the
+	// struct. An entry of a map is called SETTING.NAME.
+	DescribeSettings(context.Context) []Setting
+}
+
 var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 // Description checks the declaration and gives what Describe answers. The error

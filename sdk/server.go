@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,8 +46,22 @@ func (s *server) register(g *grpc.Server) {
 	}
 }
 
-func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {
-	return descriptionToProto(s.description), nil
+func (s *server) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.DescribeResponse, error) {
+	s.mu.Lock()
+	configured := s.configured
+	s.mu.Unlock()
+	d := s.description
+	if configured {
+		d.Settings = slices.Clone(d.Settings)
+		for _, describer := range optional[SettingsDescriber](s.plugin) {
+			// A plugin that panics here has told what its struct says.
+			_ = guarded(func() error {
+				d.Settings = append(d.Settings, describer.DescribeSettings(ctx)...)
+				return nil
+			})
+		}
+	}
+	return descriptionToProto(d), nil
 }
 
 func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {

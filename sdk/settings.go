@@ -3,6 +3,7 @@ package sdk
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -22,7 +23,7 @@ const (
 	IntSetting      SettingType = "int"         // int, int64
 	DurationSetting SettingType = "duration"    // time.Duration, written "90s", "2m"
 	ListSetting     SettingType = "string_list" // []string
-	MapSetting      SettingType = "string_map"  // map[string]string
+	MapSetting      SettingType = "string_map"  // map[string]string, SecretMap
 )
 
 // Setting is one configurable value of an instance.
@@ -30,7 +31,8 @@ type Setting struct {
 	Name     string      `json:"name"`
 	Type     SettingType `json:"type"`
 	Required bool        `json:"required,omitempty"`
-	// Secret settings are given by reference only, never as a literal.
+	// Secret settings are given by reference only, never as a literal. The values
+	// of a secret map may be given either way; none of them is shown.
 	Secret bool `json:"secret,omitempty"`
 	// Default as it would be written in YAML; empty: the type's zero value.
 	Default string   `json:"default,omitempty"`
@@ -57,6 +59,18 @@ func (s Secret) GoString() string { return s.String() }
 
 // MarshalText hides the secret from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// SecretMap is a setting of secrets by name, for plugins that pass on what they
+// do not know, such as the variables of a script.
+type SecretMap map[string]SecretValue
+
+// SecretValue is one of a SecretMap.
+type SecretValue struct {
+	Secret
+	// Literal says that it was given as it is, not by reference: the host keeps
+	// only its name, so a later process of the instance may not be given it.
+	Literal bool
+}
 
 // schemaOf reads the tags of a settings struct:
 //
@@ -120,13 +134,13 @@ func settingFields(settings any) ([]settingField, error) {
 		if f.Type, known = typeOfField(sf.Type); !known {
 			return nil, fmt.Errorf("settings field %s: type %s is not supported", sf.Name, sf.Type)
 		}
-		f.Secret = f.Secret || sf.Type == reflect.TypeFor[Secret]()
+		f.Secret = f.Secret || sf.Type == reflect.TypeFor[Secret]() || f.named()
 		switch {
 		case f.Name == "" || seen[f.Name]:
 			return nil, fmt.Errorf("settings field %s: name %q is empty or taken", sf.Name, f.Name)
 		case !sf.IsExported():
 			return nil, fmt.Errorf("settings field %s: must be exported", sf.Name)
-		case f.Secret && f.Type != StringSetting:
+		case f.Secret && f.Type != StringSetting && !f.named():
 			return nil, fmt.Errorf("settings field %s: a secret must be a string", sf.Name)
 		}
 		seen[f.Name] = true
@@ -140,13 +154,16 @@ func settingFields(settings any) ([]settingField, error) {
 	return out, nil
 }
 
+// named says whether the field takes secrets by name.
+func (f settingField) named() bool { return f.value.Type() == reflect.TypeFor[SecretMap]() }
+
 func typeOfField(t reflect.Type) (SettingType, bool) {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
 		return DurationSetting, true
 	case reflect.TypeFor[[]string]():
 		return ListSetting, true
-	case reflect.TypeFor[map[string]string]():
+	case reflect.TypeFor[map[string]string](), reflect.TypeFor[SecretMap]():
 		return MapSetting, true
 	}
 	switch t.Kind() {
@@ -255,6 +272,20 @@ func decodeSettings(settings any, object []byte, secrets map[string][]byte) []*P
 	for _, f := range fields {
 		known[f.Name] = true
 		raw, ok := given[f.Name]
+		if f.named() {
+			named, err := secretMap(f.Name, raw, secrets)
+			for name := range named {
+				known[f.Name+"."+name] = true
+			}
+			switch {
+			case err != nil:
+				wrong(f.Name, "setting %s %w", f.Name, err)
+			case f.Required && len(named) == 0:
+				wrong(f.Name, "setting %s is missing", f.Name)
+			}
+			f.value.Set(reflect.ValueOf(named))
+			continue
+		}
 		switch secret, hasSecret := secrets[f.Name]; {
 		case !f.Secret && hasSecret:
 			wrong(f.Name, "setting %s is not a secret and must be given with the settings", f.Name)
@@ -274,6 +305,31 @@ func decodeSettings(settings any, object []byte, secrets map[string][]byte) []*P
 		wrong(name, "setting %s is unknown", name)
 	}
 	return problems
+}
+
+// secretMap puts together what was given as it is and what was given by
+// reference, under "SETTING.NAME". Its errors show no value.
+func secretMap(setting string, raw json.RawMessage, secrets map[string][]byte) (SecretMap, error) {
+	out := SecretMap{}
+	for key, secret := range secrets {
+		if name, ok := strings.CutPrefix(key, setting+"."); ok && name != "" {
+			out[name] = SecretValue{Secret: Secret(secret)}
+		}
+	}
+	if raw == nil {
+		return out, nil
+	}
+	var literals map[string]string
+	if string(bytes.TrimSpace(raw)) == "null" || json.Unmarshal(raw, &literals) != nil {
+		return out, errors.New("wants a map of strings")
+	}
+	for name, literal := range literals {
+		if _, twice := out[name]; twice {
+			return out, fmt.Errorf("has %s twice, as it is and by reference", name)
+		}
+		out[name] = SecretValue{Secret: Secret(literal), Literal: true}
+	}
+	return out, nil
 }
 
 func unknownNames(known map[string]bool, given map[string]json.RawMessage, secrets map[string][]byte) []string {

@@ -170,3 +170,56 @@ func TestSecretIsNeverShown(t *testing.T) {
 		t.Error("a secret does not give itself to a conversion, or shows where there is none")
 	}
 }
+
+type scriptSettings struct {
+	Env SecretMap `setting:"env"`
+}
+
+func TestSecretMap(t *testing.T) {
+	for name, c := range map[string]struct {
+		object  string
+		secrets map[string][]byte
+		want    SecretMap
+		wrong   string // what the one problem says; its subject is env
+	}{
+		"nothing":     {want: SecretMap{}},
+		"a literal":   {object: `{"env":{"A":"hunter2"}}`, want: SecretMap{"A": {Secret: "hunter2", Literal: true}}},
+		"a reference": {secrets: map[string][]byte{"env.B": []byte("hunter2")}, want: SecretMap{"B": {Secret: "hunter2"}}},
+		"both": {
+			object: `{"env":{"A":"a"}}`, secrets: map[string][]byte{"env.B.C": []byte("hunter2")},
+			want: SecretMap{"A": {Secret: "a", Literal: true}, "B.C": {Secret: "hunter2"}},
+		},
+		"twice":   {object: `{"env":{"A":"hunter2"}}`, secrets: map[string][]byte{"env.A": []byte("hunter2")}, wrong: "has A twice"},
+		"text":    {object: `{"env":"hunter2"}`, wrong: "wants a map of strings"},
+		"numbers": {object: `{"env":{"A":42}}`, wrong: "wants a map of strings"},
+		"null":    {object: `{"env":null}`, wrong: "wants a map of strings"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := scriptSettings{}
+			problems := decodeSettings(&got, []byte(c.object), c.secrets)
+			if c.wrong != "" {
+				if len(problems) != 1 || problems[0].Subject != "env" || !strings.Contains(problems[0].Error(), c.wrong) ||
+					strings.Contains(problems[0].Error(), "hunter2") || strings.Contains(problems[0].Error(), "42") {
+					t.Errorf("problems %v, want one that says %q and shows no value", problems, c.wrong)
+				}
+				return
+			}
+			if len(problems) > 0 {
+				t.Error(problems)
+			}
+			if diff := cmp.Diff(c.want, got.Env, cmp.Transformer("plain", func(s Secret) string { return string(s) })); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if text := fmt.Sprintf("%v %+v", got, got.Env); strings.Contains(text, "hunter2") {
+				t.Errorf("a secret shows in %q", text)
+			}
+		})
+	}
+	schema, err := schemaOf(&scriptSettings{})
+	if err != nil || len(schema) != 1 || schema[0].Type != MapSetting || !schema[0].Secret {
+		t.Errorf("the schema is %+v, %v", schema, err)
+	}
+	if problems := decodeSettings(&scriptSettings{}, nil, map[string][]byte{"other.A": []byte("x"), "env.": []byte("x")}); len(problems) != 2 {
+		t.Errorf("secrets of no setting: %v", problems)
+	}
+}

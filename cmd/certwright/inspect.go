@@ -31,6 +31,21 @@ func (c *cli) pluginsCommand() *cobra.Command {
 		Args:  usage(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	describe := &cobra.Command{
+		Use:   "describe NAME",
+		Short: "Show the settings and permissions of a plugin",
+		Example: `  certwright plugins describe standalone
+  certwright plugins describe dnsapi --set dnsapi.dir=/opt/dnsapi --set dnsapi.script=dns_nsupdate`,
+		Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.PluginDescribe(cmd.Context(), base, args[0], c.args)
+		},
+	}
+	c.settingFlags(describe.Flags())
 	cmd.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List the plugins that are found, and those that are refused with the reason",
@@ -42,19 +57,7 @@ func (c *cli) pluginsCommand() *cobra.Command {
 			}
 			return host.PluginList(cmd.Context(), base)
 		},
-	}, &cobra.Command{
-		Use:     "describe NAME",
-		Short:   "Show the settings and permissions of a plugin",
-		Example: "  certwright plugins describe standalone",
-		Args:    usage(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			base, err := c.base()
-			if err != nil {
-				return err
-			}
-			return host.PluginDescribe(cmd.Context(), base, args[0])
-		},
-	})
+	}, describe)
 	return cmd
 }
 

@@ -96,6 +96,9 @@ func settingTypes(ctx context.Context, binary string, env []string) map[string]s
 // setOne sets one setting by its type: text as it is, all else as YAML.
 func setOne(s *plugintest.Suite, types map[string]sdk.Setting, name, text string) error {
 	setting := types[name]
+	if of, _, ok := strings.Cut(name, "."); ok && types[of].Secret && types[of].Type == sdk.MapSetting {
+		setting = types[of] // an entry of a map of secrets
+	}
 	if setting.Secret {
 		secret, err := secretOf(text)
 		if err != nil {

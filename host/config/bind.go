@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -37,6 +40,20 @@ func Bind(i Instance, d sdk.Description) (model.Instance, error) {
 	var errs []error
 	for _, name := range names {
 		v, s := i.Settings[name], schema[name]
+		if setting, entry, ok := strings.Cut(name, "."); ok && s.Name == "" {
+			if of := schema[setting]; secretMap(of) {
+				if err := bindEntry(&out, setting, entry, v); err != nil {
+					errs = append(errs, errorAt(v.Pos, "setting %s of instance %s %v", name, i.Name, err))
+				}
+				continue
+			}
+		}
+		if secretMap(s) {
+			if err := bindEntries(&out, name, v); err != nil {
+				errs = append(errs, errorAt(v.Pos, "setting %s of instance %s %v", name, i.Name, err))
+			}
+			continue
+		}
 		if s.Secret {
 			ref, err := v.secret()
 			if err != nil {
@@ -54,10 +71,73 @@ func Bind(i Instance, d sdk.Description) (model.Instance, error) {
 	return out, errors.Join(errs...)
 }
 
+func secretMap(s sdk.Setting) bool { return s.Secret && s.Type == sdk.MapSetting }
+
+// bindEntries takes a whole map of secrets.
+func bindEntries(out *model.Instance, setting string, v Value) error {
+	given := v.Any
+	if v.Text != nil {
+		given = nil
+		// The error of YAML may quote a secret.
+		if yaml.Unmarshal([]byte(*v.Text), &given) != nil {
+			given = nil
+		}
+	}
+	entries, ok := given.(map[string]any)
+	if !ok {
+		return errors.New("wants a map such as {NAME: {env: NAME}} or {NAME: value}")
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		if err := bindEntry(out, setting, name, Value{Any: entries[name]}); err != nil {
+			errs = append(errs, fmt.Errorf("in %s %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bindEntry takes one secret of a map, which may be a reference or the secret
+// itself. Its errors do not show it.
+func bindEntry(out *model.Instance, setting, name string, v Value) error {
+	key := setting + "." + name
+	text, literal := v.Any.(string)
+	switch {
+	case v.Text != nil:
+		ref, err := SecretFlag(*v.Text)
+		if err == nil {
+			out.Secrets[key] = ref
+			return nil
+		}
+		text = *v.Text
+	case !literal:
+		if _, isMap := v.Any.(map[string]any); !isMap {
+			return errors.New("wants text or a reference: write a number or a switch in quotes")
+		}
+		ref, err := secretRef(v.Any)
+		if err != nil {
+			return err
+		}
+		out.Secrets[key] = ref
+		return nil
+	}
+	if out.Literals == nil {
+		out.Literals = model.Literals{}
+	}
+	if out.Literals[setting] == nil {
+		out.Literals[setting] = map[string]string{}
+	}
+	out.Literals[setting][name] = text
+	return nil
+}
+
 // Place says where a setting of the instance was written, or the instance.
 func (i Instance) Place(setting string) Pos {
 	if v, ok := i.Settings[setting]; ok {
 		return v.Pos
+	}
+	// One entry of a map.
+	if name, _, ok := strings.Cut(setting, "."); ok {
+		return i.Place(name)
 	}
 	return i.Pos
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -11,10 +12,20 @@ import (
 
 // Same says whether the instance is configured as it was when it was used.
 func (i Instance) Same(before model.Instance) bool {
-	if i.Plugin != before.Plugin || len(i.Settings) != len(before.Settings)+len(before.Secrets) {
+	now := i.entries(before)
+	literals := 0
+	for _, values := range before.Literals {
+		literals += len(values)
+	}
+	if i.Plugin != before.Plugin || len(now) != len(before.Settings)+len(before.Secrets)+literals {
 		return false
 	}
-	for name, v := range i.Settings {
+	for name, v := range now {
+		if setting, entry, ok := strings.Cut(name, "."); ok {
+			if _, literal := before.Literals[setting][entry]; literal {
+				continue // what it was is not known
+			}
+		}
 		if ref, ok := before.Secrets[name]; ok {
 			if now, err := v.secret(); err != nil || now != ref {
 				return false
@@ -26,6 +37,26 @@ func (i Instance) Same(before model.Instance) bool {
 		}
 	}
 	return true
+}
+
+// entries are the settings with each entry of a map of secrets as one of its own.
+func (i Instance) entries(before model.Instance) map[string]Value {
+	out := map[string]Value{}
+	for name, v := range i.Settings {
+		entries, isMap := v.Any.(map[string]any)
+		named := before.Literals[name] != nil
+		for key := range before.Secrets {
+			named = named || strings.HasPrefix(key, name+".")
+		}
+		if !isMap || !named {
+			out[name] = v
+			continue
+		}
+		for entry, value := range entries {
+			out[name+"."+entry] = Value{Any: value, Pos: v.Pos}
+		}
+	}
+	return out
 }
 
 // is compares with a value that was kept as JSON. Text is read as YAML, in which

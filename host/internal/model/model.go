@@ -3,6 +3,8 @@
 package model
 
 import (
+	"encoding/json"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -91,8 +93,63 @@ type Instance struct {
 	Settings map[string]any `json:"settings,omitempty"`
 	// Secrets are references by setting name, never values.
 	Secrets map[string]SecretRef `json:"secrets,omitempty"`
+	// Literals are what was given as it is in maps of secrets.
+	Literals Literals `json:"literals,omitempty"`
 	// Timeout of one call; zero: the default of the call.
 	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// Literals are secrets that were given as they are, by setting and name. They
+// are written nowhere: as JSON, which is how an instance is kept, they are the
+// names alone, and have no values when they are read again. The plugin keeps
+// them if it needs them.
+type Literals map[string]map[string]string
+
+// MarshalJSON gives the names.
+func (l Literals) MarshalJSON() ([]byte, error) {
+	names := map[string][]string{}
+	for setting, values := range l {
+		names[setting] = slices.Sorted(maps.Keys(values))
+	}
+	return json.Marshal(names)
+}
+
+// UnmarshalJSON reads the names.
+func (l *Literals) UnmarshalJSON(data []byte) error {
+	var names map[string][]string
+	if err := json.Unmarshal(data, &names); err != nil {
+		return err
+	}
+	*l = Literals{}
+	for setting, list := range names {
+		(*l)[setting] = map[string]string{}
+		for _, name := range list {
+			(*l)[setting][name] = ""
+		}
+	}
+	return nil
+}
+
+// Given are the settings that a plugin is told, with the literals whose values
+// are known.
+func (i Instance) Given() map[string]any {
+	out := maps.Clone(i.Settings)
+	for setting, values := range i.Literals {
+		known := map[string]string{}
+		for name, value := range values {
+			if value != "" {
+				known[name] = value
+			}
+		}
+		if len(known) == 0 {
+			continue
+		}
+		if out == nil {
+			out = map[string]any{}
+		}
+		out[setting] = known
+	}
+	return out
 }
 
 // SecretRef says where a secret is; exactly one field is set.
@@ -175,6 +232,14 @@ func Names(ids []Identifier) []string {
 		out = append(out, id.String())
 	}
 	return out
+}
+
+// Concerns says whether a text is one of the names, or a domain above one.
+func (r Request) Concerns(text string) bool {
+	text = strings.ToLower(strings.TrimSuffix(text, "."))
+	return slices.ContainsFunc(r.Identifiers, func(id Identifier) bool {
+		return text == id.Value || strings.HasSuffix(id.Value, "."+text)
+	})
 }
 
 // Uses lists every instance that the request uses, sorted, once.

@@ -118,6 +118,12 @@ func (i *Instance) explain(err error) error {
 	}, "try again, and report it to the author of plugin %s if it happens again", i.plugin)
 }
 
+// Details asks the process what it is now that it is configured: its settings
+// may bring others along.
+func (i *Instance) Details(ctx context.Context) (sdk.Description, error) {
+	return i.client.Describe(ctx, i.host.opts.HostVersion)
+}
+
 // Stop ends the instance: running calls get 5 s to end, the server is shut
 // down, and the process group is killed. Calls still open fail. ctx makes it
 // hurry, and it is bounded anyway. Calling it again waits for the first and

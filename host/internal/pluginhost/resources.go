@@ -13,11 +13,15 @@ import (
 
 // ResourceKeys gives what an instance with these settings claims for itself
 // alone, as "kind/value" or as "kind" where there is no value: "tcp/80",
-// "stdout", "server/etc/nginx". Settings that are not given count with their
-// defaults. Equal claims have equal keys; they are sorted.
-func ResourceKeys(d sdk.Description, settings map[string]any) []string {
+// "stdout", "server/etc/nginx", "instance/web". Settings that are not given count
+// with their defaults. Equal claims have equal keys; they are sorted.
+func ResourceKeys(d sdk.Description, instance string, settings map[string]any) []string {
 	var keys []string
 	for _, r := range d.ExclusiveResources {
+		if r.Kind == sdk.InstanceResource {
+			keys = append(keys, r.Kind+"/"+instance)
+			continue
+		}
 		for _, value := range resourceValues(d, r.Value, settings) {
 			if key, ok := resourceKey(r.Kind, value); ok {
 				keys = append(keys, key)

@@ -30,7 +30,16 @@ func CheckSettings(d sdk.Description, settings map[string]any, secretNames []str
 		known[s.Name] = true
 		value, given := settings[s.Name]
 		secret := slices.Contains(secretNames, s.Name)
-		switch {
+		switch named := entriesOf(s, secretNames); {
+		case s.Secret && s.Type == sdk.MapSetting:
+			for _, name := range named {
+				known[name] = true
+			}
+			if given && checkValue(s, value) != nil {
+				wrong(s.Name, "setting %s wants %s", s.Name, wanted(s.Type)) // and does not show it
+			} else if !given && s.Required && len(named) == 0 {
+				wrong(s.Name, "setting %s is missing", s.Name)
+			}
 		case s.Secret && given:
 			wrong(s.Name, "setting %s is a secret and must be given by reference", s.Name)
 			problems[len(problems)-1].Hint = fmt.Sprintf("write %s: {file: /path} or %s: {env: NAME}", s.Name, s.Name)
@@ -53,6 +62,17 @@ func CheckSettings(d sdk.Description, settings map[string]any, secretNames []str
 		}
 	}
 	return problems
+}
+
+// entriesOf finds the secrets that are entries of a map of secrets.
+func entriesOf(s sdk.Setting, secretNames []string) []string {
+	var out []string
+	for _, name := range secretNames {
+		if entry, ok := strings.CutPrefix(name, s.Name+"."); ok && entry != "" {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func settingsHint(d sdk.Description) string {

@@ -126,7 +126,7 @@ func TestResourceKeys(t *testing.T) {
 		Settings: []sdk.Setting{{Name: "port", Default: "80"}, {Name: "root"}, {Name: "ports"}},
 		ExclusiveResources: []sdk.Resource{
 			{Kind: "tcp", Value: sdk.FromSetting("port")}, {Kind: "tcp", Value: sdk.Literal("443")},
-			{Kind: "stdout"}, {Kind: "server", Value: sdk.FromSetting("root")},
+			{Kind: "stdout"}, {Kind: sdk.InstanceResource}, {Kind: "server", Value: sdk.FromSetting("root")},
 		},
 	}
 	tests := []struct {
@@ -134,15 +134,15 @@ func TestResourceKeys(t *testing.T) {
 		settings map[string]any
 		want     []string
 	}{
-		{"defaults", nil, []string{"server", "stdout", "tcp/443", "tcp/80"}},
-		{"given", map[string]any{"port": 5002, "root": "/etc/nginx/"}, []string{"server/etc/nginx", "stdout", "tcp/443", "tcp/5002"}},
-		{"by name", map[string]any{"port": "https"}, []string{"server", "stdout", "tcp/443"}},
-		{"the kernel's choice", map[string]any{"port": 0}, []string{"server", "stdout", "tcp/443"}},
-		{"several", map[string]any{"port": []any{1, 2}}, []string{"server", "stdout", "tcp/1", "tcp/2", "tcp/443"}},
+		{"defaults", nil, []string{"instance/web", "server", "stdout", "tcp/443", "tcp/80"}},
+		{"given", map[string]any{"port": 5002, "root": "/etc/nginx/"}, []string{"instance/web", "server/etc/nginx", "stdout", "tcp/443", "tcp/5002"}},
+		{"by name", map[string]any{"port": "https"}, []string{"instance/web", "server", "stdout", "tcp/443"}},
+		{"the kernel's choice", map[string]any{"port": 0}, []string{"instance/web", "server", "stdout", "tcp/443"}},
+		{"several", map[string]any{"port": []any{1, 2}}, []string{"instance/web", "server", "stdout", "tcp/1", "tcp/2", "tcp/443"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, ResourceKeys(d, test.settings)); diff != "" {
+			if diff := cmp.Diff(test.want, ResourceKeys(d, "web", test.settings)); diff != "" {
 				t.Error(diff)
 			}
 		})

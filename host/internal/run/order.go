@@ -27,7 +27,7 @@ func (e *Engine) orderDeps(client *ca, t *team, r model.Request, l model.Lineage
 		Resources: claims{e.held(), t, lineage}, DNS: &lookups{engine: e, lineage: lineage},
 		Resume: url, Now: e.Now, Debug: e.Debug, NewKey: e.NewKey,
 		ResourceKeys: func(i order.Instance) []string {
-			return pluginhost.ResourceKeys(i.Description, i.Config.Settings)
+			return pluginhost.ResourceKeys(i.Description, i.Config.Name, i.Config.Settings)
 		},
 	}
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/deploy"
 	"github.com/certwright/certwright/host/internal/journal"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
+	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/store"
 	"github.com/certwright/certwright/sdk"
 )
@@ -133,6 +135,15 @@ func (e *Engine) recoverPerform(ctx context.Context, t *team, p journal.Perform)
 	instance, err := t.recall(ctx, p.Lineage, p.Instance)
 	if err != nil {
 		return err
+	}
+	// Nobody else may be using it: a clean-up may take more than its own away.
+	if key := sdk.InstanceResource + "/" + p.Instance.Name; slices.Contains(
+		pluginhost.ResourceKeys(instance.Description(), p.Instance.Name, p.Instance.Settings), key) {
+		release, err := e.held().Hold(ctx, "recovery of "+p.Instance.Name, []string{key})
+		if err != nil {
+			return err
+		}
+		defer release()
 	}
 	op := sdk.Operation{ID: p.OperationID + "-recover", RunID: e.RunID, Lineage: p.Lineage, Attempt: 1}
 	for _, c := range p.Challenges {

@@ -155,7 +155,7 @@ func noContention(item model.Item, mine map[string]*member) error {
 		if m == nil || use.role != sdk.RoleAuthenticator {
 			continue
 		}
-		for _, key := range pluginhost.ResourceKeys(m.description, m.config.Settings) {
+		for _, key := range pluginhost.ResourceKeys(m.description, m.config.Name, m.config.Settings) {
 			if other, taken := claimed[key]; taken && other != use.name {
 				return &report.UsageError{Err: sdk.Hint(
 					fmt.Errorf("%s: the instances %s and %s both claim %s", item.Request.Name, other, use.name, key),
@@ -220,6 +220,14 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 			return nil, err
 		}
 	}
+	for _, values := range bound.Literals {
+		for _, value := range values {
+			// What a plugin is told of the name itself is no secret.
+			if !r.Concerns(value) {
+				e.Secrets.Add([]byte(value))
+			}
+		}
+	}
 	return e.member(configured, bound, d)
 }
 
@@ -238,7 +246,7 @@ func (e *Engine) member(configured config.Instance, bound model.Instance, d sdk.
 		e.Secrets.Add(secret)
 		secrets[name] = secret
 	}
-	errs = append(errs, SettingErrors(configured, d, bound.Settings, names)...)
+	errs = append(errs, SettingErrors(configured, d, bound.Given(), names)...)
 	return &member{config: bound, secrets: secrets, description: d}, errors.Join(errs...)
 }
 
@@ -267,7 +275,7 @@ func (e *Engine) start(ctx context.Context, m *member) (*pluginhost.Instance, er
 
 func (m *member) spec() pluginhost.Spec {
 	return pluginhost.Spec{
-		Name: m.config.Name, Plugin: m.config.Plugin, Key: m.key(), Settings: m.config.Settings, Secrets: m.secrets, Timeout: m.config.Timeout,
+		Name: m.config.Name, Plugin: m.config.Plugin, Key: m.key(), Settings: m.config.Given(), Secrets: m.secrets, Timeout: m.config.Timeout,
 	}
 }
 

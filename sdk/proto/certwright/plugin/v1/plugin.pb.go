@@ -1323,7 +1323,8 @@ type DescribeResponse struct {
 	Dns            DescribeResponse_Dns `protobuf:"varint,9,opt,name=dns,proto3,enum=certwright.plugin.v1.DescribeResponse_Dns" json:"dns,omitempty"`
 	Env            DescribeResponse_Env `protobuf:"varint,10,opt,name=env,proto3,enum=certwright.plugin.v1.DescribeResponse_Env" json:"env,omitempty"`
 	ChallengeTypes []*ChallengeType     `protobuf:"bytes,11,rep,name=challenge_types,json=challengeTypes,proto3" json:"challenge_types,omitempty"`
-	// What two plugins cannot have at once: "tcp", "stdout", "server".
+	// What two plugins cannot have at once: "tcp", "stdout", "server", or
+	// "instance": the instance itself.
 	ExclusiveResources []*Resource `protobuf:"bytes,12,rep,name=exclusive_resources,json=exclusiveResources,proto3" json:"exclusive_resources,omitempty"`
 	// Events that Hook.Run wants; see HookEvent. An instance that is in use as
 	// authenticator or installer gets them too if its plugin is a hook.
@@ -1468,7 +1469,9 @@ type Setting struct {
 	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Type     Setting_Type           `protobuf:"varint,2,opt,name=type,proto3,enum=certwright.plugin.v1.Setting_Type" json:"type,omitempty"`
 	Required bool                   `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
-	// Taken by reference only, handed over in ConfigureRequest.secrets.
+	// Taken by reference only, handed over in ConfigureRequest.secrets. The entries
+	// of a STRING_MAP, named SETTING.NAME there, may also be literals, which come
+	// in settings_json and are kept by nobody else.
 	Secret bool `protobuf:"varint,4,opt,name=secret,proto3" json:"secret,omitempty"`
 	// As it would be written in YAML; empty: none.
 	Default string `protobuf:"bytes,5,opt,name=default,proto3" json:"default,omitempty"`

@@ -47,7 +47,8 @@ const (
 // Plugin is served by every plugin, whatever its roles.
 type PluginClient interface {
 	// Describe says what the plugin is. It MUST work before Configure, without
-	// network or files, and give what the `describe` argument prints.
+	// network or files, and give what the `describe` argument prints. After
+	// Configure it may list more settings, which those given bring along.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Configure hands over the settings, once, before any other work. A process
 	// serves one configured instance only.
@@ -126,7 +127,8 @@ func (c *pluginClient) Answer(ctx context.Context, in *AnswerRequest, opts ...gr
 // Plugin is served by every plugin, whatever its roles.
 type PluginServer interface {
 	// Describe says what the plugin is. It MUST work before Configure, without
-	// network or files, and give what the `describe` argument prints.
+	// network or files, and give what the `describe` argument prints. After
+	// Configure it may list more settings, which those given bring along.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Configure hands over the settings, once, before any other work. A process
 	// serves one configured instance only.
