@@ -96,11 +96,13 @@ func (b Base) plugins(secrets *report.Secrets) *pluginhost.Host {
 		level = hclog.Debug
 	}
 	return pluginhost.New(pluginhost.Options{
-		Dirs:        b.searchPath(),
-		StateDir:    filepath.Join(b.Config.StateDir, "plugins"),
-		HostVersion: b.Version,
-		Log:         hclog.New(&hclog.LoggerOptions{Output: b.Terminal.Err, Level: level, DisableTime: true}),
-		Redact:      secrets.Redact,
+		Dirs:           b.searchPath(),
+		StateDir:       filepath.Join(b.Config.StateDir, "plugins"),
+		HostVersion:    b.Version,
+		NonInteractive: !b.Terminal.Interactive,
+		Quiet:          b.Terminal.Quiet,
+		Log:            hclog.New(&hclog.LoggerOptions{Output: b.Terminal.Err, Level: level, DisableTime: true}),
+		Redact:         secrets.Redact,
 	})
 }
 

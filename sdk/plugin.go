@@ -62,6 +62,10 @@ type Instance struct {
 	// ValidateOnly: check the settings only; touch nothing.
 	ValidateOnly bool
 	HostVersion  string
+	// NonInteractive: nobody can be asked; Reporter.Ask gives ErrNotInteractive.
+	NonInteractive bool
+	// Quiet: the user wants to hear of failures only.
+	Quiet bool
 }
 
 // Configurer is a role that checks its settings, which are filled in by then,

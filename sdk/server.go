@@ -76,6 +76,7 @@ func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.C
 		instance := Instance{
 			Name: req.GetInstance(), StateDir: req.GetStateDir(),
 			ValidateOnly: req.GetValidateOnly(), HostVersion: req.GetHostVersion(),
+			NonInteractive: req.GetNonInteractive(), Quiet: req.GetQuiet(),
 		}
 		for _, c := range optional[Configurer](s.plugin) {
 			if err := guarded(func() error { return c.Configure(ctx, instance) }); err != nil {

@@ -154,6 +154,7 @@ func (c *Client) Configure(ctx context.Context, cfg Configuration) ([]*sdk.Probl
 	resp, err := c.base.Configure(ctx, &pb.ConfigureRequest{
 		Instance: cfg.Name, SettingsJson: object, Secrets: cfg.Secrets, StateDir: cfg.StateDir,
 		ValidateOnly: cfg.ValidateOnly, HostVersion: cfg.HostVersion,
+		NonInteractive: cfg.NonInteractive, Quiet: cfg.Quiet,
 	})
 	if err != nil {
 		return nil, c.broken(ctx, "Configure", err)

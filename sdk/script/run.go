@@ -50,7 +50,9 @@ type Command struct {
 	// Files become descriptors 3 and up.
 	Files []*os.File
 	// Limit is the time that it may take; zero: as long as the context.
-	Limit time.Duration
+	// LimitSetting is the setting that says so, for the advice.
+	Limit        time.Duration
+	LimitSetting string
 	// Output is how many bytes of each stream the result keeps; zero: 1 MiB.
 	Output int
 	// Stdout and Stderr get what is printed while it is printed, if they are not
@@ -226,6 +228,9 @@ func (c Command) stopped(ctx context.Context, cause error, r Result) error {
 	default:
 		p = sdk.Problemf(sdk.Timeout, "%s did not end within %s and was stopped", c.name(), c.Limit)
 		p.Hint = "run it by hand and see what it waits for"
+		if c.LimitSetting != "" {
+			p.Hint += ", or raise the setting " + c.LimitSetting
+		}
 	}
 	if r.Tail != "" {
 		p.Detail = "it printed: " + r.Tail

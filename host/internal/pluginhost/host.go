@@ -22,6 +22,9 @@ type Options struct {
 	// StateDir gets one directory per instance, 0700.
 	StateDir    string
 	HostVersion string
+	// NonInteractive and Quiet: see sdk.Instance.
+	NonInteractive bool
+	Quiet          bool
 	// Log gets what plugins log, named by instance. Nil: it is dropped.
 	Log hclog.Logger
 	// Redact masks known secrets. Secrets given to Start are masked anyway.

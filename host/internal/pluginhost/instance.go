@@ -68,7 +68,10 @@ func (i *Instance) configure(ctx context.Context, s Spec, stateDir string) error
 			d.Name, d.Version, d.Roles, running.Name, running.Version, running.Roles))
 	}
 	problems, err := i.client.Configure(ctx, client.Configuration{
-		Instance: sdk.Instance{Name: s.Name, StateDir: stateDir, HostVersion: i.host.opts.HostVersion, ValidateOnly: s.ValidateOnly},
+		Instance: sdk.Instance{
+			Name: s.Name, StateDir: stateDir, HostVersion: i.host.opts.HostVersion, ValidateOnly: s.ValidateOnly,
+			NonInteractive: i.host.opts.NonInteractive, Quiet: i.host.opts.Quiet,
+		},
 		Settings: s.Settings, Secrets: s.Secrets,
 	})
 	if err != nil {

@@ -1903,9 +1903,14 @@ type ConfigureRequest struct {
 	// A directory that is the instance's own; exists, 0700.
 	StateDir string `protobuf:"bytes,4,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
 	// Check the settings only; nothing may be touched.
-	ValidateOnly  bool     `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	HostVersion   string   `protobuf:"bytes,6,opt,name=host_version,json=hostVersion,proto3" json:"host_version,omitempty"`
-	HostFeatures  []string `protobuf:"bytes,7,rep,name=host_features,json=hostFeatures,proto3" json:"host_features,omitempty"`
+	ValidateOnly bool     `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	HostVersion  string   `protobuf:"bytes,6,opt,name=host_version,json=hostVersion,proto3" json:"host_version,omitempty"`
+	HostFeatures []string `protobuf:"bytes,7,rep,name=host_features,json=hostFeatures,proto3" json:"host_features,omitempty"`
+	// Nobody can be asked in this run (-n): every Ask is answered by
+	// not_interactive.
+	NonInteractive bool `protobuf:"varint,8,opt,name=non_interactive,json=nonInteractive,proto3" json:"non_interactive,omitempty"`
+	// The user wants to hear of failures only.
+	Quiet         bool `protobuf:"varint,9,opt,name=quiet,proto3" json:"quiet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1987,6 +1992,20 @@ func (x *ConfigureRequest) GetHostFeatures() []string {
 		return x.HostFeatures
 	}
 	return nil
+}
+
+func (x *ConfigureRequest) GetNonInteractive() bool {
+	if x != nil {
+		return x.NonInteractive
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetQuiet() bool {
+	if x != nil {
+		return x.Quiet
+	}
+	return false
 }
 
 type ConfigureResponse struct {
@@ -4379,7 +4398,7 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x03Key\x12\x13\n" +
 	"\x0fKEY_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04PATH\x10\x01\x12\t\n" +
-	"\x05BYTES\x10\x02\"\xed\x02\n" +
+	"\x05BYTES\x10\x02\"\xac\x03\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12#\n" +
 	"\rsettings_json\x18\x02 \x01(\fR\fsettingsJson\x12R\n" +
@@ -4387,7 +4406,9 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\tstate_dir\x18\x04 \x01(\tR\bstateDir\x12#\n" +
 	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12!\n" +
 	"\fhost_version\x18\x06 \x01(\tR\vhostVersion\x12#\n" +
-	"\rhost_features\x18\a \x03(\tR\fhostFeatures\x1a:\n" +
+	"\rhost_features\x18\a \x03(\tR\fhostFeatures\x12'\n" +
+	"\x0fnon_interactive\x18\b \x01(\bR\x0enonInteractive\x12\x14\n" +
+	"\x05quiet\x18\t \x01(\bR\x05quiet\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"N\n" +
