@@ -37,6 +37,12 @@ type (
 	Lineage = model.Lineage
 )
 
+// What an installer may set beside the certificate.
+const (
+	Redirect = model.Redirect
+	HSTS     = model.HSTS
+)
+
 // Base is what every verb needs.
 type Base struct {
 	Config   *config.Config

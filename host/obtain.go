@@ -167,6 +167,8 @@ func (b Base) inherit(r, base model.Request, a config.Args) model.Request {
 			r.Deploy = append(r.Deploy, name)
 		}
 	}
+	r.AllOrNothing = r.AllOrNothing || base.AllOrNothing
+	r.Enhance = union(base.Enhance, r.Enhance)
 	if len(r.Hooks) == 0 {
 		r.Hooks = base.Hooks
 	}
@@ -186,4 +188,15 @@ func (b Base) inherit(r, base model.Request, a config.Args) model.Request {
 		r.KeyType = base.KeyType
 	}
 	return r
+}
+
+// union of two lists, each once, in order.
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }

@@ -36,12 +36,17 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 		Force: r.Force, BackOff: r.CertName == "",
 		Requests: settled(r.Args, func(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if r.CertName == "" {
-				return b.existing(lineages)
+				requests, err := b.existing(lineages)
+				for i := range requests {
+					requests[i].AllOrNothing = requests[i].AllOrNothing || r.Args.AllOrNothing
+				}
+				return requests, err
 			}
 			if _, err := mustHave(lineages, r.CertName); err != nil {
 				return nil, err
 			}
 			request, _ := b.base(r.CertName, lineages)
+			request.AllOrNothing = request.AllOrNothing || r.Args.AllOrNothing
 			return []model.Request{request}, nil
 		}),
 	})
@@ -130,7 +135,10 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 					}
 				}
 			}
-			return []model.Request{l.Request}, nil
+			request := l.Request
+			request.AllOrNothing = request.AllOrNothing || r.Args.AllOrNothing
+			request.Enhance = union(request.Enhance, r.Args.Enhance)
+			return []model.Request{request}, nil
 		},
 		KeyPath: keyPath,
 	})

@@ -33,6 +33,8 @@ type cli struct {
 	newKey     bool
 	debug      bool
 	dryRun     bool
+	redirect   bool
+	hsts       bool
 	csr        string
 	keyPath    string
 }
@@ -102,6 +104,21 @@ func (c *cli) optionFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.AllowSubset, "allow-subset-of-names", false, "take a certificate of the names that can be proven")
 }
 
+// deployFlags are those that say how a certificate is deployed.
+func (c *cli) deployFlags(f *pflag.FlagSet) {
+	c.togetherFlag(f)
+	c.enhanceFlags(f)
+}
+
+func (c *cli) togetherFlag(f *pflag.FlagSet) {
+	f.BoolVar(&c.args.AllOrNothing, "all-or-nothing", false, "deploy to all installers, or to none if one of them fails")
+}
+
+func (c *cli) enhanceFlags(f *pflag.FlagSet) {
+	f.BoolVar(&c.redirect, "redirect", false, "have the server lead plain HTTP to HTTPS")
+	f.BoolVar(&c.hsts, "hsts", false, "have the server tell browsers to use nothing but HTTPS (RFC 6797)")
+}
+
 func (c *cli) settingFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.args.Sets, "set", nil, "setting of an instance: INSTANCE.KEY=VALUE (repeatable); INSTANCE.plugin=NAME makes an instance")
 }
@@ -125,6 +142,12 @@ func (c *cli) base() (host.Base, error) {
 		flags["agree_tos"] = true
 	}
 	c.args.KeyType = config.KeyType(strings.ToLower(c.keyType))
+	if c.redirect {
+		c.args.Enhance = append(c.args.Enhance, host.Redirect)
+	}
+	if c.hsts {
+		c.args.Enhance = append(c.args.Enhance, host.HSTS)
+	}
 	if err := c.eab(); err != nil {
 		return host.Base{}, host.UsageError(err)
 	}

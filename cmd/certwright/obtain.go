@@ -21,6 +21,7 @@ func (c *cli) runCommand() *cobra.Command {
 	}
 	c.caFlags(cmd.Flags())
 	c.certificateFlags(cmd.Flags())
+	c.deployFlags(cmd.Flags())
 	return cmd
 }
 
@@ -84,6 +85,7 @@ func (c *cli) planCommand() *cobra.Command {
 	}
 	c.caFlags(cmd.Flags())
 	c.certificateFlags(cmd.Flags())
+	c.deployFlags(cmd.Flags())
 	return cmd
 }
 
@@ -109,6 +111,7 @@ func (c *cli) renewCommand() *cobra.Command {
 	cmd.Flags().StringVar(&name, "cert-name", "", "renew this one only")
 	cmd.Flags().BoolVar(&c.force, "force-renewal", false, "renew even what is not due")
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA, keep and deploy nothing")
+	c.togetherFlag(cmd.Flags())
 	c.settingFlags(cmd.Flags())
 	c.trustFlags(cmd.Flags())
 	return cmd
@@ -137,6 +140,7 @@ func (c *cli) installCommand() *cobra.Command {
 	cmd.Flags().StringVar(&c.args.CertName, "cert-name", "", "the certificate")
 	cmd.Flags().StringVar(&c.keyPath, "key-path", "", "private key of a certificate that was obtained with --csr")
 	cmd.Flags().StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that it is deployed to (repeatable)")
+	c.deployFlags(cmd.Flags())
 	c.settingFlags(cmd.Flags())
 	return cmd
 }

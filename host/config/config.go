@@ -116,6 +116,8 @@ type Certificate struct {
 	Preferred    []string
 	Authenticate []model.Rule
 	Deploy       []string
+	AllOrNothing bool
+	Enhance      []string
 	Hooks        []string
 	model.Options
 	Pos Pos

@@ -289,8 +289,10 @@ func (d *decoder) certificate(n *yaml.Node) Certificate {
 		"authenticate": func(n *yaml.Node) {
 			d.each(n, "authenticate", func(n *yaml.Node) { c.Authenticate = append(c.Authenticate, d.rule(n)) })
 		},
-		"deploy": func(n *yaml.Node) { c.Deploy = d.texts(n, "deploy") },
-		"hooks":  func(n *yaml.Node) { c.Hooks = d.texts(n, "hooks") },
+		"deploy":         func(n *yaml.Node) { c.Deploy = d.texts(n, "deploy") },
+		"all_or_nothing": func(n *yaml.Node) { c.AllOrNothing = d.boolean(n, "all_or_nothing") },
+		"enhance":        func(n *yaml.Node) { c.Enhance = d.enhancements(n) },
+		"hooks":          func(n *yaml.Node) { c.Hooks = d.texts(n, "hooks") },
 
 		"required_profile":      func(n *yaml.Node) { c.RequiredProfile = d.text(n, "required_profile") },
 		"preferred_profile":     func(n *yaml.Node) { c.PreferredProfile = d.text(n, "preferred_profile") },
@@ -318,6 +320,18 @@ func (d *decoder) challenges(n *yaml.Node) []string {
 			d.fail(n, "%v", err)
 		}
 		out = append(out, types...)
+	})
+	return out
+}
+
+func (d *decoder) enhancements(n *yaml.Node) []string {
+	var out []string
+	d.each(n, "enhance", func(n *yaml.Node) {
+		name := d.text(n, "enhance")
+		if name != "" && !slices.Contains(model.Enhancements(), name) {
+			d.fail(n, "%q is no enhancement: there are %s", name, strings.Join(model.Enhancements(), " and "))
+		}
+		out = append(out, name)
 	})
 	return out
 }

@@ -32,8 +32,12 @@ const (
 type Args struct {
 	Ordered    []Arg
 	Installers []string
-	Hooks      []string
-	CertName   string
+	// AllOrNothing deploys to all installers or to none.
+	AllOrNothing bool
+	// Enhance lists what the installers are to set beside the certificate.
+	Enhance  []string
+	Hooks    []string
+	CertName string
 	// KeyType of the certificate; empty: the global one.
 	KeyType   model.KeyType
 	Preferred []string
@@ -200,7 +204,7 @@ func (c *Config) Request(a Args) (model.Request, error) {
 	cert := Certificate{
 		Name: a.CertName, Names: a.Domains(), Account: a.Account, KeyType: a.KeyType,
 		Preferred: ChallengeTypes(a.Preferred), Deploy: a.Installers, Hooks: a.Hooks,
-		Options: a.Options,
+		AllOrNothing: a.AllOrNothing, Enhance: a.Enhance, Options: a.Options,
 	}
 	var err error
 	if cert.Authenticate, err = rules(a.Ordered); err != nil {
@@ -246,7 +250,7 @@ func (c *Config) request(cert Certificate) (model.Request, error) {
 	r := model.Request{
 		Name: cert.Name, Identifiers: ids, KeyType: cert.KeyType, Account: cert.Account, Server: cert.Server,
 		Authenticate: cert.Authenticate, Deploy: cert.Deploy, Hooks: cert.Hooks, Preferred: cert.Preferred,
-		CABundle: c.CABundle, Options: cert.Options,
+		AllOrNothing: cert.AllOrNothing, Enhance: cert.Enhance, CABundle: c.CABundle, Options: cert.Options,
 	}
 	if err := checkOptions(r.Options); err != nil {
 		return r, err

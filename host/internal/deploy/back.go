@@ -17,11 +17,10 @@ func (w *work) back(ctx context.Context) error {
 
 // undo brings back what was on disk.
 func (w *work) undo(ctx context.Context) error {
-	w.Story.Warn(w.cert.Lineage, "putting %s back to what it served before", w.name())
 	var errs []error
-	if w.Fresh != nil {
+	if w.fresh != nil {
 		// The process may have died, or hang.
-		fresh, err := w.Fresh(ctx)
+		fresh, err := w.fresh(ctx)
 		if err == nil {
 			w.target = fresh
 		}
@@ -59,7 +58,7 @@ func (w *work) rollback(ctx context.Context) error {
 		return nil
 	}
 	if !slices.Contains(w.target.Description.Features, sdk.FeatureRollback) {
-		if w.checkpoint != "" || w.unsure {
+		if w.checkpoint.ID != "" || w.unsure {
 			return fmt.Errorf("the plugin %s cannot roll back", w.target.Config.Plugin)
 		}
 		return nil
@@ -72,7 +71,7 @@ func (w *work) rollback(ctx context.Context) error {
 	}
 	var err error
 	switch {
-	case w.checkpoint != "":
+	case w.checkpoint.ID != "":
 		err = w.take(ctx, 1)
 	case !asked: // it has dropped what is unfinished
 		err = w.take(ctx, 0)
@@ -97,10 +96,10 @@ func (w *work) ask(ctx context.Context) error {
 	if err := w.finalise(ctx); err != nil {
 		return fmt.Errorf("ask for the checkpoint: %w", err)
 	}
-	if w.checkpoint == "" {
+	if w.checkpoint.ID == "" {
 		return nil
 	}
-	if err := w.entry.Saved(w.checkpoint); err != nil {
+	if err := w.entry.Saved(w.checkpoint.ID); err != nil {
 		return fmt.Errorf("journal the checkpoint: %w", err)
 	}
 	return nil

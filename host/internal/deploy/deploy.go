@@ -1,4 +1,4 @@
-// Package deploy brings a certificate into one target: stage, save, test, move
+// Package deploy brings a certificate into its targets: stage, save, test, move
 // the pointer, restart, prove by a handshake, or put everything back.
 package deploy
 
@@ -6,7 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 	"github.com/certwright/certwright/sdk"
 )
 
-// title of the checkpoint, which certbot's users know.
-const title = "Deployed ACME Certificate"
-
-// Installer is what a running instance can do.
+// Installer is what a running instance can do. What a plugin does not have is
+// not called.
 type Installer interface {
 	sdk.Installer
 	sdk.ConfigTester
 	sdk.Rollbacker
+	sdk.Enhancer
+	sdk.Namer
 }
 
 // Target is one running installer instance.
@@ -44,6 +45,9 @@ type Pointers interface {
 type Journal interface {
 	// Deploying MUST have returned before the target or its pointer is touched.
 	Deploying(Begun) (Entry, error)
+	// Deployed: all of them ended well. If the process dies meanwhile, all of
+	// them did or none.
+	Deployed([]Entry) error
 }
 
 // Begun is what a run has to know that undoes a deployment after a crash.
@@ -55,6 +59,9 @@ type Begun struct {
 	From, To int
 	// RunID is in the operations' IDs.
 	RunID string
+	// Undo is the checkpoint that is taken back on the user's word; empty: it is
+	// a deployment.
+	Undo string
 }
 
 // Entry is a deployment in the journal.
@@ -65,7 +72,7 @@ type Entry interface {
 	Restarting() error
 	// RolledBack: the checkpoint is taken back.
 	RolledBack() error
-	// Done: it ended, well or rolled back.
+	// Done: it was rolled back, or given up.
 	Done() error
 }
 
@@ -81,11 +88,13 @@ type Deps struct {
 	Pointers Pointers
 	Journal  Journal
 	Story    Story
-	// Prove shows that an endpoint serves the leaf; nil: Handshake.
-	Prove func(ctx context.Context, e model.Endpoint, leafPEM []byte) error
-	// Fresh gives the target with a process that is certainly alive, by starting
-	// another one if need be. Nil: the one that there is has to do.
-	Fresh func(ctx context.Context) (Target, error)
+	// Keep makes the state of targets durable that serve what they should, all at
+	// once, before the journal forgets how they would be put back. Nil: nobody
+	// wants to know.
+	Keep func(map[string]model.Target) error
+	// Prove shows that an endpoint serves the leaf; nil: Handshake. Warnings are
+	// what does not spoil the proof.
+	Prove func(ctx context.Context, e model.Endpoint, leafPEM []byte) (warnings []string, err error)
 	RunID string
 	Now   func() time.Time
 }
@@ -102,250 +111,138 @@ type Certificate struct {
 	KeyPath string
 }
 
-// Run deploys to one target. The state that it returns is to be kept, on an
-// error too: then the target serves what it served before, or the error says
-// that it does not.
-func Run(ctx context.Context, d Deps, t Target, c Certificate, before model.Target) (model.Target, error) {
-	after := before
-	after.At = d.Now().UTC()
-	w := &work{Deps: d, target: t, cert: c, run: d.RunID}
-	err := w.whole(ctx)
-	if err != nil {
-		after.Error = err.Error()
-		return after, err
-	}
-	after.Error, after.Deployed, after.Endpoints, after.Proven = "", c.Version, w.endpoints, 0
-	if len(w.endpoints) > 0 {
-		after.Proven = c.Version
-	}
-	return after, nil
+// Job is one target of a deployment.
+type Job struct {
+	Target Target
+	Before model.Target
+	// Fresh gives the target with a process that is certainly alive, by starting
+	// another one if need be. Nil: the one that there is has to do.
+	Fresh func(ctx context.Context) (Target, error)
+	// Enhance lists the names for which each enhancement is wanted.
+	Enhance map[string][]string
 }
 
-// work is one deployment on its way.
-type work struct {
-	Deps
-	target Target
-	cert   Certificate
-
-	entry Entry
-	// run that began it.
-	run   string
-	from  int
-	moved bool
-	// checkpoint that was finalised; empty: none, or, if unsure is set, one that
-	// Save did not live to tell of.
-	checkpoint string
-	unsure     bool
-	rolledBack bool
-	restarted  bool
-
-	mu sync.Mutex
-	// staging is the name that Deploy is called for, while it is.
-	staging   []model.Identifier
-	endpoints []model.Endpoint
-	failures  []error
+// Result of one job. The state is to be kept after an error too: then the
+// target serves what it served before, or the error says that it does not.
+type Result struct {
+	State model.Target
+	Err   error
 }
 
-func (w *work) name() string { return w.target.Config.Name }
+// Run deploys to the targets of all jobs, or to none of them: whatever fails at
+// one is undone at all. They MUST not be in each other's way.
+func Run(ctx context.Context, d Deps, c Certificate, jobs ...Job) []Result {
+	works := make([]*work, len(jobs))
+	for i, job := range jobs {
+		works[i] = &work{Deps: d, target: job.Target, fresh: job.Fresh, before: job.Before, enhance: job.Enhance, cert: c, run: d.RunID}
+	}
+	errs := transact(ctx, d, works)
+	results := make([]Result, len(works))
+	for i, w := range works {
+		results[i] = Result{State: w.after(errs[i]), Err: errs[i]}
+	}
+	return results
+}
 
-func (w *work) whole(ctx context.Context) (err error) {
-	if w.from, err = w.Pointers.Pointer(w.name(), w.cert.Lineage); err != nil {
-		return fmt.Errorf("read what %s serves: %w", w.name(), err)
-	}
-	if w.entry, err = w.Journal.Deploying(Begun{
-		Lineage: w.cert.Lineage, Identifiers: w.cert.Identifiers, Instance: w.target.Config,
-		From: w.from, To: w.cert.Version, RunID: w.run,
-	}); err != nil {
-		return fmt.Errorf("journal the deployment to %s: %w", w.name(), err)
-	}
-	if err = w.forward(ctx); err != nil {
-		err = fmt.Errorf("deploy to %s: %w", w.name(), err)
-		if undo := w.back(context.WithoutCancel(ctx)); undo != nil {
-			// What is left has to be mended, so the journal keeps it.
-			return errors.Join(err, fmt.Errorf("put %s back to what it served before: %w", w.name(), undo))
+// phases of a deployment: nothing is restarted before all targets have passed
+// their tests, with the new certificate too.
+var phases = []func(*work, context.Context) error{(*work).write, (*work).point, (*work).restart, (*work).prove}
+
+// transact gives one error for each target; all of them nil, or none.
+func transact(ctx context.Context, d Deps, works []*work) []error {
+	errs := each(works, (*work).begin)
+	for _, phase := range phases {
+		if errors.Join(errs...) != nil {
+			break
 		}
-	}
-	return errors.Join(err, w.entry.Done())
-}
-
-func (w *work) forward(ctx context.Context) error {
-	w.Story.Tell(w.cert.Lineage, "deploying version %d to %s", w.cert.Version, w.name())
-	if w.from == 0 {
-		// A server's configuration may name it as soon as Deploy is called.
-		if err := w.move(w.cert.Version); err != nil {
-			return err
-		}
-	}
-	if err := w.stage(ctx); err != nil {
-		return err
-	}
-	if err := w.told(w.target.ConfigTest(w.operation(ctx, "test"), w)); err != nil {
-		return fmt.Errorf("test the configuration: %w", err)
-	}
-	if w.from != 0 && w.from != w.cert.Version {
-		if err := w.move(w.cert.Version); err != nil {
-			return err
-		}
-		if err := w.told(w.target.ConfigTest(w.operation(ctx, "test-moved"), w)); err != nil {
-			return fmt.Errorf("test the configuration with the new certificate: %w", err)
-		}
-	}
-	if err := w.entry.Restarting(); err != nil {
-		return fmt.Errorf("journal the restart: %w", err)
-	}
-	w.restarted = true
-	if err := w.told(w.target.Restart(w.operation(ctx, "restart"), w)); err != nil {
-		return fmt.Errorf("restart: %w", err)
-	}
-	return w.prove(ctx)
-}
-
-// stage calls Deploy and Save for each name, then finalises the checkpoint.
-func (w *work) stage(ctx context.Context) error {
-	for _, id := range w.cert.Identifiers {
-		name := id.String()
-		w.stageFor(id)
-		if err := w.told(w.target.Deploy(w.operation(ctx, "deploy "+name), w.deployment(name), w)); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		w.stageFor(w.cert.Identifiers...)
-		_, err := w.target.Save(w.operation(ctx, "save "+name), sdk.SaveRequest{}, w)
-		if err := w.told(err); err != nil {
-			return fmt.Errorf("save %s: %w", name, err)
-		}
-	}
-	err := w.finalise(ctx)
-	if err := w.told(err); err != nil {
-		return fmt.Errorf("save: %w", err)
-	}
-	if w.checkpoint == "" {
-		return nil
-	}
-	if err := w.entry.Saved(w.checkpoint); err != nil {
-		return fmt.Errorf("journal the checkpoint: %w", err)
-	}
-	return nil
-}
-
-// finalise calls Save with the title. A call that broke may have finalised all
-// the same.
-func (w *work) finalise(ctx context.Context) error {
-	c, err := w.target.Save(w.operation(ctx, "save"), sdk.SaveRequest{Title: title}, w)
-	if w.unsure = broken(err); err == nil {
-		w.checkpoint = c.ID
-	}
-	return err
-}
-
-func (w *work) deployment(name string) sdk.Deployment {
-	out := sdk.Deployment{
-		Lineage: w.cert.Lineage, Name: name, Names: model.Names(w.cert.Identifiers),
-		LeafPEM: w.cert.Issued.LeafPEM, ChainPEM: w.cert.Issued.ChainPEM, FullchainPEM: w.cert.Issued.FullchainPEM,
-		Paths: w.cert.Paths, ConfigPaths: w.Pointers.DeployedPaths(w.name(), w.cert.Lineage),
-	}
-	if w.cert.KeyPath != "" {
-		out.ConfigPaths.Privkey = w.cert.KeyPath
-	}
-	if w.target.Description.Permissions.Key == sdk.KeyBytes {
-		out.KeyPEM = w.cert.Issued.KeyPEM
-	}
-	return out
-}
-
-func (w *work) move(version int) error {
-	w.moved = true
-	if err := w.Pointers.SetPointer(w.name(), w.cert.Lineage, version); err != nil {
-		return fmt.Errorf("move the pointer of %s: %w", w.name(), err)
-	}
-	return nil
-}
-
-// prove asks every endpoint for the new leaf, all at once.
-func (w *work) prove(ctx context.Context) error {
-	prove := w.Prove
-	if prove == nil {
-		prove = Handshake
-	}
-	errs := make([]error, len(w.endpoints))
-	var all sync.WaitGroup
-	for i, e := range w.endpoints {
-		all.Go(func() {
-			if err := prove(ctx, e, w.cert.Issued.LeafPEM); err != nil {
-				errs[i] = fmt.Errorf("prove that %s serves the new certificate: %w", e.Address, err)
+		errs = each(works, func(w *work) error {
+			if err := phase(w, ctx); err != nil {
+				return fmt.Errorf("deploy to %s: %w", w.name(), err)
 			}
+			return nil
+		})
+	}
+	if errors.Join(errs...) == nil {
+		err := commit(d, works)
+		if err == nil {
+			return errs
+		}
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	return giveUp(ctx, works, errs)
+}
+
+// commit is the end: all is well.
+func commit(d Deps, works []*work) error {
+	after := map[string]model.Target{}
+	entries := make([]Entry, 0, len(works))
+	for _, w := range works {
+		after[w.name()] = w.after(nil)
+		entries = append(entries, w.entry)
+	}
+	if d.Keep != nil {
+		if err := d.Keep(after); err != nil {
+			return fmt.Errorf("keep what is deployed: %w", err)
+		}
+	}
+	return d.Journal.Deployed(entries)
+}
+
+// giveUp puts back all that was begun, and completes the errors.
+func giveUp(ctx context.Context, works []*work, errs []error) []error {
+	var guilty []string
+	for i, w := range works {
+		if errs[i] != nil {
+			guilty = append(guilty, w.name())
+		}
+	}
+	undone := each(works, func(w *work) error {
+		if w.entry == nil {
+			return nil
+		}
+		w.Story.Warn(w.cert.Lineage, "putting %s back to what it served before", w.name())
+		if err := w.back(context.WithoutCancel(ctx)); err != nil {
+			// What is left has to be mended, so the journal keeps it.
+			return fmt.Errorf("put %s back to what it served before: %w", w.name(), err)
+		}
+		return w.entry.Done()
+	})
+	for i, w := range works {
+		if errs[i] == nil {
+			errs[i] = fmt.Errorf("deploy to %s: taken back, because %s failed and all or nothing is wanted", w.name(), strings.Join(guilty, ", "))
+		}
+		errs[i] = both(errs[i], undone[i])
+	}
+	return errs
+}
+
+// both gives what there is of two errors, and a single one as it is.
+func both(a, b error) error {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return errors.Join(a, b)
+}
+
+// each does it for all at once. A mistake of this program is the failure of one.
+func each(works []*work, do func(*work) error) []error {
+	errs := make([]error, len(works))
+	var all sync.WaitGroup
+	for i, w := range works {
+		all.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					errs[i] = fmt.Errorf("this is a mistake in certwright, please report it: %v\n%s", v, debug.Stack())
+				}
+			}()
+			errs[i] = do(w)
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
-}
-
-func (w *work) operation(ctx context.Context, step string) context.Context {
-	return sdk.WithOperation(ctx, sdk.Operation{
-		// The run is in it: to deploy a version again is no retry.
-		ID:    fmt.Sprintf("%s/%s/%d/%s/%s", w.cert.Lineage, w.name(), w.cert.Version, w.run, step),
-		RunID: w.RunID, Lineage: w.cert.Lineage, Attempt: 1, Identifiers: w.cert.Identifiers,
-	})
-}
-
-// told is the error of a call with what its results have reported as failures.
-func (w *work) told(err error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err == nil {
-		err = errors.Join(w.failures...)
-	}
-	w.failures = nil
-	return err
-}
-
-// stageFor says for which names endpoints are reported that name none.
-func (w *work) stageFor(ids ...model.Identifier) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.staging = ids
-}
-
-// The work is its own reporter: results are collected, the rest is told.
-
-func (w *work) reporter() sdk.Reporter { return w.Story.Reporter(w.cert.Lineage, w.name()) }
-
-// Progress implements sdk.Reporter.
-func (w *work) Progress(subject, message string) { w.reporter().Progress(subject, message) }
-
-// Say implements sdk.Reporter.
-func (w *work) Say(to sdk.Stream, text string) { w.reporter().Say(to, text) }
-
-// Ask implements sdk.Reporter.
-func (w *work) Ask(ctx context.Context, text string) (string, error) {
-	return w.reporter().Ask(ctx, text)
-}
-
-// Result implements sdk.Reporter.
-func (w *work) Result(r sdk.Result) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if r.Err != nil {
-		w.failures = append(w.failures, r.Err)
-	}
-	for _, e := range r.Endpoints {
-		if e.ServerName == "" {
-			e.ServerName = serverName(w.staging)
-		}
-		if !slices.Contains(w.endpoints, e) {
-			w.endpoints = append(w.endpoints, e)
-		}
-	}
-}
-
-// serverName is a name that can be asked for: a wildcard is filled in.
-func serverName(ids []model.Identifier) string {
-	for _, id := range ids {
-		if !id.Wildcard {
-			return id.Value
-		}
-	}
-	for _, id := range ids {
-		return "certwright." + id.Value
-	}
-	return ""
+	return errs
 }

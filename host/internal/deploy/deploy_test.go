@@ -24,13 +24,17 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // target records every call that is made of it, of its pointer and of the
 // journal, in one list. A step whose name is in fail fails.
 type target struct {
-	t          *testing.T
-	log        []string
+	t    *testing.T
+	name string
+	log  []string
+	// tell is told of every step; nil: nobody is.
+	tell       func(string)
 	fail       map[string]error
 	checkpoint string
 	pointer    int
 	key        sdk.KeyAccess
 	noRollback bool
+	enhance    map[string][]string
 	// report is called within a step.
 	report map[string]func(sdk.Reporter)
 
@@ -41,10 +45,11 @@ type target struct {
 	notes       []string
 	done        int
 	saves       int
+	kept        model.Target
 }
 
 func newTarget(t *testing.T) *target {
-	return &target{t: t, checkpoint: "c1", fail: map[string]error{}, report: map[string]func(sdk.Reporter){}, operations: map[string]bool{}}
+	return &target{t: t, name: "web", checkpoint: "c1", fail: map[string]error{}, report: map[string]func(sdk.Reporter){}, operations: map[string]bool{}}
 }
 
 func (f *target) step(format string, args ...any) error {
@@ -52,6 +57,9 @@ func (f *target) step(format string, args ...any) error {
 	defer f.mu.Unlock()
 	name := fmt.Sprintf(format, args...)
 	f.log = append(f.log, name)
+	if f.tell != nil {
+		f.tell(name)
+	}
 	// The second and later times a step has a number: "test 2".
 	n := 0
 	for _, l := range f.log {
@@ -112,9 +120,14 @@ func (f *target) Rollback(ctx context.Context, count int, r sdk.Reporter) error 
 	return f.call(ctx, r, "rollback %d", count)
 }
 
+func (f *target) Enhance(ctx context.Context, name, enhancement string, r sdk.Reporter) error {
+	return f.call(ctx, r, "%s %s", enhancement, name)
+}
+func (f *target) Names(context.Context) ([]sdk.Site, error) { return nil, errors.New("not asked here") }
+
 func (f *target) Pointer(string, string) (int, error) { return f.pointer, f.fail["read pointer"] }
 func (f *target) SetPointer(instance, lineage string, version int) error {
-	if instance != "web" || lineage != "cert" {
+	if instance != f.name || lineage != "cert" {
 		f.t.Errorf("the pointer of %s and %s", instance, lineage)
 	}
 	if err := f.step("pointer %d", version); err != nil {
@@ -134,6 +147,8 @@ func (f *target) Deploying(b Begun) (Entry, error) {
 	}
 	return f, f.step("journal %s %s %d to %d", b.Lineage, b.Instance.Name, b.From, b.To)
 }
+
+func (f *target) Deployed([]Entry) error { return f.step("committed") }
 
 // The entry in the journal. What it is told is in notes, not in the log.
 func (f *target) Saved(checkpoint string) error { return f.note("saved " + checkpoint) }
@@ -160,12 +175,13 @@ func (quiet) Ask(context.Context, string) (string, error) { return "", sdk.ErrNo
 func (quiet) Result(sdk.Result)                           {}
 
 // run deploys version 4 for two names.
-func (f *target) run(ctx context.Context, prove func(context.Context, model.Endpoint, []byte) error, before model.Target) (model.Target, error) {
+func (f *target) run(ctx context.Context, prove func(context.Context, model.Endpoint, []byte) ([]string, error), before model.Target) (model.Target, error) {
 	deps := f.deps()
 	if prove != nil {
 		deps.Prove = prove
 	}
-	return Run(ctx, deps, f.target(), certificate, before)
+	r := Run(ctx, deps, certificate, Job{Target: f.target(), Before: before, Enhance: f.enhance})[0]
+	return r.State, r.Err
 }
 
 var certificate = Certificate{
@@ -177,7 +193,10 @@ var certificate = Certificate{
 func (f *target) deps() Deps {
 	return Deps{
 		Pointers: f, Journal: f, Story: f, RunID: "run-1", Now: func() time.Time { return now },
-		Prove: func(_ context.Context, e model.Endpoint, _ []byte) error { return f.step("prove %s", e.Address) },
+		Prove: func(_ context.Context, e model.Endpoint, _ []byte) ([]string, error) {
+			return nil, f.step("prove %s", e.Address)
+		},
+		Keep: func(after map[string]model.Target) error { f.kept = after["web"]; return f.step("keep") },
 	}
 }
 
@@ -186,7 +205,7 @@ func (f *target) target() Target {
 	if f.noRollback {
 		d.Features = nil
 	}
-	return Target{Config: model.Instance{Name: "web", Plugin: "test"}, Description: d, Installer: f}
+	return Target{Config: model.Instance{Name: f.name, Plugin: "test"}, Description: d, Installer: f}
 }
 
 func (f *target) endpoint(step, address string) {
@@ -206,12 +225,15 @@ func TestFirstDeployment(t *testing.T) {
 	}
 	want := []string{
 		"journal cert web 0 to 4", "pointer 4", "deploy *.a.test", "save", "deploy b.test", "save", titled,
-		"test", "restart", "prove 127.0.0.1:443", "done",
+		"test", "restart", "prove 127.0.0.1:443", "keep", "committed",
 	}
 	if diff := cmp.Diff(want, f.log); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	wantState := model.Target{Deployed: 4, Proven: 4, At: now, Endpoints: []model.Endpoint{{Address: "127.0.0.1:443", ServerName: "b.test"}}}
+	wantState := model.Target{
+		Deployed: 4, Proven: 4, At: now, Since: now, Endpoints: []model.Endpoint{{Address: "127.0.0.1:443", ServerName: "b.test"}},
+		Checkpoints: []model.Checkpoint{{ID: "c1", At: now}},
+	}
 	if diff := cmp.Diff(wantState, after); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
@@ -226,13 +248,19 @@ func TestLaterDeployment(t *testing.T) {
 	}
 	want := []string{
 		"journal cert web 3 to 4", "deploy *.a.test", "save", "deploy b.test", "save", titled,
-		"test", "pointer 4", "test", "restart", "done",
+		"test", "pointer 4", "test", "restart", "keep", "committed",
 	}
 	if diff := cmp.Diff(want, f.log); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 	// No endpoint was named, so nothing is proven.
-	if diff := cmp.Diff(model.Target{Deployed: 4, At: now}, after); diff != "" {
+	want4 := model.Target{Deployed: 4, At: now, Since: now, Checkpoints: []model.Checkpoint{
+		{ID: "c1", At: now, From: 3, Endpoints: []model.Endpoint{{Address: "old"}}},
+	}}
+	if diff := cmp.Diff(want4, f.kept); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want4, after); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 }
@@ -446,11 +474,11 @@ func TestEndpoints(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var got []string
-	prove := func(_ context.Context, e model.Endpoint, leaf []byte) error {
+	prove := func(_ context.Context, e model.Endpoint, leaf []byte) ([]string, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, fmt.Sprintf("%s %s %s %s", e.Address, e.ServerName, e.Kind, leaf))
-		return nil
+		return nil, nil
 	}
 	after, err := f.run(t.Context(), prove, model.Target{})
 	if err != nil || after.Proven != 4 || len(after.Endpoints) != 4 {
@@ -471,8 +499,8 @@ func TestSeveralProofsFail(t *testing.T) {
 	f := newTarget(t)
 	f.endpoint("deploy b.test", "127.0.0.1:1")
 	f.endpoint("restart", "127.0.0.1:2")
-	_, err := f.run(t.Context(), func(context.Context, model.Endpoint, []byte) error {
-		return errors.New("it serves another certificate")
+	_, err := f.run(t.Context(), func(context.Context, model.Endpoint, []byte) ([]string, error) {
+		return nil, errors.New("it serves another certificate")
 	}, model.Target{})
 	for _, want := range []string{"127.0.0.1:1", "127.0.0.1:2"} {
 		if want = "prove that " + want + " serves the new certificate: it serves another certificate"; err == nil || !strings.Contains(err.Error(), want) {

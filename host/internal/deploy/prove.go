@@ -10,8 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/smtp"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/certwright/certwright/host/internal/model"
@@ -22,47 +25,119 @@ import (
 // takes effect a moment after the server says that it is done.
 const patience = 20 * time.Second
 
+// settled is after what time an address that refuses is taken at its word, if
+// another one answers: a server may open one after the other.
+const settled = 500 * time.Millisecond
+
 // Handshake asks an endpoint until it shows the leaf, and gives the last reason
 // if it does not in time. Trust is not the question here, identity is: the leaf
-// must be the very one that was deployed.
-func Handshake(ctx context.Context, e model.Endpoint, leafPEM []byte) error {
+// must be the very one that was deployed. A host that has several addresses is
+// asked at each, because clients come by any: one that shows something else
+// spoils the proof. One that cannot be reached while another shows the leaf is
+// only worth a warning: servers often listen on one kind of address alone.
+func Handshake(ctx context.Context, e model.Endpoint, leafPEM []byte) (warnings []string, err error) {
 	block, _ := pem.Decode(leafPEM)
 	if block == nil {
-		return errors.New("there is no certificate to compare with")
+		return nil, errors.New("there is no certificate to compare with")
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	pause := 20 * time.Millisecond
+	begun, pause := time.Now(), 20*time.Millisecond
 	var last error
 	for {
-		err := handshake(ctx, e, block.Bytes)
-		if err == nil {
-			return nil
+		unreached, err := everywhere(ctx, e, block.Bytes)
+		if err == nil && (len(unreached) == 0 || time.Since(begun) >= settled) {
+			return unreached, nil
 		}
-		if last != nil && ctx.Err() != nil {
-			return last // this try was cut off, which says nothing
+		switch {
+		case err == nil:
+		case last != nil && ctx.Err() != nil:
+			return nil, last // this try was cut off, which says nothing
+		default:
+			last = err
 		}
-		last = err
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return err
+			return unreached, err
 		case <-timer.C:
 		}
 		pause = min(pause*2, time.Second)
 	}
 }
 
-func handshake(ctx context.Context, e model.Endpoint, leaf []byte) error {
-	dialer := net.Dialer{Timeout: 5 * time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", e.Address)
+// everywhere asks every address of an endpoint once.
+func everywhere(ctx context.Context, e model.Endpoint, leaf []byte) (unreached []string, err error) {
+	addresses, err := resolve(ctx, e.Address)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if len(addresses) == 1 {
+		_, err := handshake(ctx, addresses[0], e, leaf)
+		return nil, err
+	}
+	errs, reached := make([]error, len(addresses)), make([]bool, len(addresses))
+	var all sync.WaitGroup
+	for i, address := range addresses {
+		all.Go(func() { reached[i], errs[i] = handshake(ctx, address, e, leaf) })
+	}
+	all.Wait()
+	var failures, refusals []error
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case reached[i]:
+			failures = append(failures, fmt.Errorf("at %s: %w", addresses[i], err))
+		default:
+			refusals = append(refusals, err)
+			unreached = append(unreached, fmt.Sprintf("%s is not proven at %s: %v", e.Address, addresses[i], err))
+		}
+	}
+	if len(failures) == 0 && len(refusals) < len(addresses) {
+		return unreached, nil
+	}
+	return nil, errors.Join(append(failures, refusals...)...)
+}
+
+// resolve gives the addresses that clients may come to.
+func resolve(ctx context.Context, address string) ([]string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return []string{address}, nil
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	if host == "localhost" {
+		// Not every hosts file has both.
+		found = append(found, netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"))
+	}
+	var out []string
+	for _, a := range found {
+		out = append(out, net.JoinHostPort(a.Unmap().String(), port))
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// handshake asks one address, and says whether anybody was there.
+func handshake(ctx context.Context, address string, e model.Endpoint, leaf []byte) (reached bool, err error) {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false, err
 	}
 	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return err
+		return true, err
 	}
 	cfg := &tls.Config{
 		ServerName: e.ServerName,
@@ -74,15 +149,15 @@ func handshake(ctx context.Context, e model.Endpoint, leaf []byte) error {
 	}
 	state, err := startTLS(ctx, conn, e.Kind, cfg)
 	if err != nil {
-		return err
+		return true, err
 	}
 	if len(state.PeerCertificates) == 0 {
-		return errors.New("it shows no certificate")
+		return true, errors.New("it shows no certificate")
 	}
 	if got := state.PeerCertificates[0]; !bytes.Equal(got.Raw, leaf) {
-		return fmt.Errorf("it serves another certificate: %s", describe(got))
+		return true, fmt.Errorf("it serves another certificate: %s", describe(got))
 	}
-	return nil
+	return true, nil
 }
 
 func startTLS(ctx context.Context, conn net.Conn, kind sdk.EndpointKind, cfg *tls.Config) (tls.ConnectionState, error) {

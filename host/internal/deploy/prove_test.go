@@ -147,7 +147,7 @@ func TestHandshake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := serve(t, &endpoint{rude: tt.rude}, tt.greet, func(int) *tls.Certificate { return right })
-			if err := Handshake(bounded(t), model.Endpoint{Address: e.addr, ServerName: "a.test", Kind: tt.kind}, leaf); err != nil {
+			if _, err := Handshake(bounded(t), model.Endpoint{Address: e.addr, ServerName: "a.test", Kind: tt.kind}, leaf); err != nil {
 				t.Error(err)
 			}
 			if got := strings.Join(e.names, " "); got != "a.test" {
@@ -156,7 +156,7 @@ func TestHandshake(t *testing.T) {
 		})
 	}
 	e := listen(t, nil, func(int) *tls.Certificate { return right })
-	if err := Handshake(bounded(t), model.Endpoint{Address: e.addr, ServerName: "127.0.0.1"}, leaf); err != nil {
+	if _, err := Handshake(bounded(t), model.Endpoint{Address: e.addr, ServerName: "127.0.0.1"}, leaf); err != nil {
 		t.Error(err)
 	}
 	if len(e.names) != 1 || e.names[0] != "" {
@@ -174,7 +174,7 @@ func TestHandshakeWaits(t *testing.T) {
 		}
 		return right
 	})
-	if err := Handshake(bounded(t), model.Endpoint{Address: e.addr, ServerName: "a.test"}, leaf); err != nil {
+	if _, err := Handshake(bounded(t), model.Endpoint{Address: e.addr, ServerName: "a.test"}, leaf); err != nil {
 		t.Error(err)
 	}
 	if len(e.names) != 4 {
@@ -192,7 +192,7 @@ func TestHandshakeWaitsForTheListener(t *testing.T) {
 		}
 		return nil
 	}, func(int) *tls.Certificate { return right })
-	if err := Handshake(bounded(t), model.Endpoint{Address: e.addr}, leaf); err != nil {
+	if _, err := Handshake(bounded(t), model.Endpoint{Address: e.addr}, leaf); err != nil {
 		t.Error(err)
 	}
 }
@@ -236,7 +236,7 @@ func TestHandshakeGivesUp(t *testing.T) {
 				return nil
 			}
 			e := listen(t, greet, func(int) *tls.Certificate { return wrong })
-			err := Handshake(ctx, model.Endpoint{Address: e.addr, ServerName: "a.test", Kind: tt.kind}, leaf)
+			_, err := Handshake(ctx, model.Endpoint{Address: e.addr, ServerName: "a.test", Kind: tt.kind}, leaf)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %s", err, tt.want)
 			}
@@ -254,10 +254,10 @@ func TestHandshakeWithNobody(t *testing.T) {
 	_ = l.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if err := Handshake(ctx, model.Endpoint{Address: addr}, leaf); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := Handshake(ctx, model.Endpoint{Address: addr}, leaf); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Error(err)
 	}
-	if err := Handshake(t.Context(), model.Endpoint{Address: addr}, []byte("no PEM")); err == nil || err.Error() != "there is no certificate to compare with" {
+	if _, err := Handshake(t.Context(), model.Endpoint{Address: addr}, []byte("no PEM")); err == nil || err.Error() != "there is no certificate to compare with" {
 		t.Error(err)
 	}
 }
@@ -281,7 +281,9 @@ func TestDeployAndProve(t *testing.T) {
 		f := newTarget(t)
 		f.pointer = 3
 		f.endpoint("restart", e.addr)
-		after, err := f.run(ctx, func(ctx context.Context, e model.Endpoint, _ []byte) error { return Handshake(ctx, e, leaf) }, model.Target{Deployed: 3})
+		after, err := f.run(ctx, func(ctx context.Context, e model.Endpoint, _ []byte) ([]string, error) {
+			return Handshake(ctx, e, leaf)
+		}, model.Target{Deployed: 3})
 		if (err == nil) != tt.ok || (after.Proven == 4) != tt.ok || (f.pointer == 4) != tt.ok {
 			t.Errorf("%s: %+v, pointer %d, %v", name, after, f.pointer, err)
 		}

@@ -28,7 +28,7 @@ func Recover(ctx context.Context, d Deps, t Target, i Interrupted) error {
 	w := &work{
 		Deps: d, target: t, cert: Certificate{Lineage: i.Lineage, Version: i.To, Identifiers: i.Identifiers},
 		entry: i.Entry, run: i.RunID, from: i.From,
-		checkpoint: i.Checkpoint, unsure: i.Checkpoint == "", rolledBack: i.RolledBack, restarted: i.Restarting,
+		checkpoint: sdk.Checkpoint{ID: i.Checkpoint}, unsure: i.Checkpoint == "", rolledBack: i.RolledBack, restarted: i.Restarting,
 	}
 	if !slices.Contains(t.Description.Features, sdk.FeatureRollback) {
 		// Nobody can take back what was written; the next deployment goes on.
@@ -42,6 +42,7 @@ func Recover(ctx context.Context, d Deps, t Target, i Interrupted) error {
 		}
 		w.moved = now != i.From
 	}
+	d.Story.Warn(i.Lineage, "putting %s back to what it served before", w.name())
 	if err := w.undo(ctx); err != nil {
 		return err
 	}

@@ -89,9 +89,8 @@ func TestFresh(t *testing.T) {
 	dead, alive := newTarget(t), newTarget(t)
 	gone := errors.New("the process died")
 	dead.fail["restart"] = gone
-	deps := dead.deps()
-	deps.Fresh = func(context.Context) (Target, error) { return alive.target(), nil }
-	if _, err := Run(t.Context(), deps, dead.target(), certificate, model.Target{}); !errors.Is(err, gone) {
+	job := Job{Target: dead.target(), Fresh: func(context.Context) (Target, error) { return alive.target(), nil }}
+	if err := Run(t.Context(), dead.deps(), certificate, job)[0].Err; !errors.Is(err, gone) {
 		t.Error(err)
 	}
 	if got := strings.Join(alive.log, ", "); got != "rollback 1, test, restart" {
@@ -104,9 +103,8 @@ func TestFresh(t *testing.T) {
 	dead = newTarget(t)
 	dead.fail["restart"] = gone
 	none := errors.New("it does not start")
-	deps = dead.deps()
-	deps.Fresh = func(context.Context) (Target, error) { return Target{}, none }
-	if _, err := Run(t.Context(), deps, dead.target(), certificate, model.Target{}); !errors.Is(err, none) || dead.done > 0 {
+	job = Job{Target: dead.target(), Fresh: func(context.Context) (Target, error) { return Target{}, none }}
+	if err := Run(t.Context(), dead.deps(), certificate, job)[0].Err; !errors.Is(err, none) || dead.done > 0 {
 		t.Errorf("%v, journal done %d times", err, dead.done)
 	}
 }

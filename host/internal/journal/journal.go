@@ -115,6 +115,30 @@ func (j *Journal) step(id string, r record) error {
 // is for a person who reads the file.
 func (j *Journal) DeployDone(id, outcome string) error { return j.done(id, opDeploy, outcome) }
 
+// DeploysDone records that several deployments have ended well: all of them, or
+// if the process dies in between none.
+func (j *Journal) DeploysDone(ids []string) error {
+	var f *file
+	for _, id := range ids {
+		var err error
+		if f, err = j.entry(id, opDeploy); err != nil {
+			return err
+		}
+	}
+	if f == nil {
+		return nil
+	}
+	if _, err := f.append(record{Op: opDone, IDs: ids}, true); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, id := range ids {
+		delete(j.pending, id)
+	}
+	return nil
+}
+
 // Order records an order. It MUST have returned before its key is used.
 func (j *Journal) Order(o Order) (id string, err error) {
 	return j.begin(record{Op: opOrder, Order: &o}, nil)

@@ -125,6 +125,7 @@ func play(open map[string]*Entry, file string, r record) error {
 		begun.Perform = performFromWire(r.Perform)
 	case r.Op == opDeploy && r.Deploy != nil:
 		begun.Deploy = r.Deploy
+		begun.Deploy.Checkpoint, begun.Deploy.Restarting = r.Deploy.Undo, r.Deploy.Undo != ""
 	case r.Op == opOrder && r.Order != nil:
 		begun.Order = r.Order
 	default:
@@ -136,6 +137,13 @@ func play(open map[string]*Entry, file string, r record) error {
 
 // continued plays a record that is about an entry.
 func continued(open map[string]*Entry, r record) error {
+	if r.Op == opDone && len(r.IDs) > 0 {
+		var errs []error
+		for _, id := range r.IDs {
+			errs = append(errs, continued(open, record{Op: opDone, ID: id}))
+		}
+		return errors.Join(errs...)
+	}
 	e := open[r.ID]
 	if e == nil {
 		return fmt.Errorf("%q is about entry %q, which is not pending", r.Op, r.ID)

@@ -41,6 +41,9 @@ type Deploy struct {
 	RunID string `json:"run_id,omitempty"`
 	// Identifiers of the certificate.
 	Identifiers []model.Identifier `json:"identifiers,omitempty"`
+	// Undo is a checkpoint of an earlier deployment that is being taken back on
+	// the user's word: to undo is what was begun. Empty: it is a deployment.
+	Undo string `json:"undo,omitempty"`
 
 	// What follows is known from later records only.
 
@@ -131,6 +134,8 @@ func (e Entry) String() string {
 			names = append(names, c.Type+" for "+c.Identifier.String())
 		}
 		return fmt.Sprintf("challenges of certificate %s by instance %s (%s)", e.Perform.Lineage, e.Perform.Instance.Name, strings.Join(names, ", "))
+	case e.Deploy != nil && e.Deploy.Undo != "":
+		return fmt.Sprintf("roll back of certificate %s at instance %s (version %d to %d)", e.Deploy.Lineage, e.Deploy.Instance.Name, e.Deploy.To, e.Deploy.From)
 	case e.Deploy != nil:
 		return fmt.Sprintf("deployment of certificate %s to instance %s (version %d to %d)", e.Deploy.Lineage, e.Deploy.Instance.Name, e.Deploy.From, e.Deploy.To)
 	case e.Order != nil:
@@ -176,6 +181,8 @@ type record struct {
 	Order    *Order       `json:"order,omitempty"`
 	Receipts []Receipt    `json:"receipts,omitempty"`
 	Cleaned  []string     `json:"cleaned,omitempty"`
+	// IDs, in place of ID, of entries that are done together or not at all.
+	IDs []string `json:"ids,omitempty"`
 	// Step of a deployment, and the checkpoint of stepSaved.
 	Step       string `json:"step,omitempty"`
 	Checkpoint string `json:"checkpoint,omitempty"`

@@ -51,18 +51,6 @@ type Version struct {
 	Names       []string  `json:"names"`
 }
 
-// Target is what one installer instance serves of a lineage.
-type Target struct {
-	// Deployed is the version that was made live there; 0: none.
-	Deployed int `json:"deployed"`
-	// Proven is the version that a handshake has shown; 0: none.
-	Proven    int        `json:"proven"`
-	Endpoints []Endpoint `json:"endpoints,omitempty"`
-	At        time.Time  `json:"at,omitzero"`
-	// Error is the last one; empty: the last deployment went well.
-	Error string `json:"error,omitempty"`
-}
-
 // Failures are those since the last success.
 type Failures struct {
 	Count int       `json:"count"`

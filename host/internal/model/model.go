@@ -42,6 +42,15 @@ const (
 // KeyTypes lists them all, the default first.
 func KeyTypes() []KeyType { return []KeyType{P256, P384, RSA2048, RSA3072, RSA4096} }
 
+// Enhancements that an installer may set.
+const (
+	Redirect = "redirect"
+	HSTS     = "hsts"
+)
+
+// Enhancements lists them all.
+func Enhancements() []string { return []string{Redirect, HSTS} }
+
 // Rule says which instances may prove a name, in order of preference.
 type Rule struct {
 	// Match is an exact name, "*.x", a ".zone" suffix or "type:ip"; empty
@@ -188,6 +197,10 @@ type Request struct {
 	CSR []byte `json:"csr,omitempty"`
 	// KeyPath is where the key of a CSR is, for installers.
 	KeyPath string `json:"key_path,omitempty"`
+	// AllOrNothing deploys to all targets, or to none if one fails.
+	AllOrNothing bool `json:"all_or_nothing,omitempty"`
+	// Enhance lists what is set at the installers that can: Redirect, HSTS.
+	Enhance []string `json:"enhance,omitempty"`
 	Options
 }
 

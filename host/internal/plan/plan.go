@@ -51,9 +51,9 @@ func Make(in Input) model.Plan {
 func decide(in Input, r model.Request) model.Item {
 	lineage, known := in.Lineages[r.Name]
 	v := lineage.Version
-	all, targets := r.Deploy, behind(lineage, r, in.Stale[r.Name])
+	all, targets := r.Deploy, behind(in, lineage, r)
 	if in.NoDeploy {
-		all, targets = nil, nil
+		all, targets = nil, lag{}
 	}
 	switch {
 	case len(in.DeployTo) > 0 && v == nil:
@@ -77,12 +77,16 @@ func decide(in Input, r model.Request) model.Item {
 		}
 		return model.Item{Action: model.Renew, Why: why, Deploy: all}
 	}
-	if len(targets) > 0 {
-		return model.Item{
-			Action: model.Deploy, Why: "not yet deployed to " + strings.Join(targets, ", "), Due: due, Deploy: targets,
-		}
+	if len(targets.due) > 0 {
+		return model.Item{Action: model.Deploy, Why: targets.why(), Due: due, Deploy: targets.due}
 	}
-	return model.Item{Action: model.None, Why: fmt.Sprintf("not due before %s (%s)", date(due), why), Due: due}
+	if len(targets.waiting) > 0 {
+		return model.Item{Action: model.None, Why: targets.why(), Due: earlier(due, targets.next)}
+	}
+	if why = fmt.Sprintf("not due before %s (%s)", date(due), why); targets.why() != "" {
+		why += "; " + targets.why()
+	}
+	return model.Item{Action: model.None, Why: why, Due: due}
 }
 
 // renewal says when a lineage is due, and why. What differs from what is wanted
@@ -111,7 +115,15 @@ func retry(f *model.Failures) time.Time {
 	if f == nil || f.Count == 0 {
 		return time.Time{}
 	}
-	return f.Last.Add(min(30*time.Minute<<min(f.Count-1, 10), longest))
+	return f.Last.Add(Wait(f.Count))
+}
+
+// Wait is how long to wait after so many failures.
+func Wait(failures int) time.Duration {
+	if failures < 1 {
+		return 0
+	}
+	return min(30*time.Minute<<min(failures-1, 10), longest)
 }
 
 func times(n int) string {
@@ -177,18 +189,6 @@ func difference(have, want []string) string {
 		return ""
 	}
 	return ":" + b.String()
-}
-
-// behind lists the targets that do not serve the newest version.
-func behind(l model.Lineage, r model.Request, stale []string) []string {
-	var out []string
-	for _, name := range r.Deploy {
-		t, ok := l.Targets[name]
-		if !ok || slices.Contains(stale, name) || l.Version != nil && t.Deployed != l.Version.Number || t.Error != "" {
-			out = append(out, name)
-		}
-	}
-	return out
 }
 
 func expiry(now time.Time, v model.Version) string {

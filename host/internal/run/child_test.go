@@ -272,3 +272,7 @@ func (i watchedInstaller) Restart(ctx context.Context, r sdk.Reporter) error {
 func (i watchedInstaller) Rollback(ctx context.Context, count int, r sdk.Reporter) error {
 	return i.calls.call(fmt.Sprintf("Rollback %d", count), r, func(r sdk.Reporter) error { return i.Installer.Rollback(ctx, count, r) })
 }
+
+func (i watchedInstaller) Enhance(ctx context.Context, name, enhancement string, r sdk.Reporter) error {
+	return i.calls.call("Enhance", r, func(r sdk.Reporter) error { return i.Installer.Enhance(ctx, name, enhancement, r) })
+}

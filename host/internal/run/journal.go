@@ -57,9 +57,20 @@ func (j journalling) Ordering(r model.Request, o model.Order) (func() error, err
 // Deploying implements deploy.Journal.
 func (j journalling) Deploying(b deploy.Begun) (deploy.Entry, error) {
 	id, err := j.Journal.Deploying(journal.Deploy{
-		Lineage: b.Lineage, Identifiers: b.Identifiers, Instance: b.Instance, From: b.From, To: b.To, RunID: b.RunID,
+		Lineage: b.Lineage, Identifiers: b.Identifiers, Instance: b.Instance, From: b.From, To: b.To, RunID: b.RunID, Undo: b.Undo,
 	})
 	return deployEntry{j.Journal, id}, err
+}
+
+// Deployed implements deploy.Journal.
+func (j journalling) Deployed(entries []deploy.Entry) error {
+	var ids []string
+	for _, e := range entries {
+		if mine, ok := e.(deployEntry); ok {
+			ids = append(ids, mine.id)
+		}
+	}
+	return j.DeploysDone(ids)
 }
 
 type deployEntry struct {

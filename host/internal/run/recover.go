@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
+	"reflect"
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/deploy"
 	"github.com/certwright/certwright/host/internal/journal"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
-	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/store"
 	"github.com/certwright/certwright/sdk"
 )
@@ -137,14 +136,11 @@ func (e *Engine) recoverPerform(ctx context.Context, t *team, p journal.Perform)
 		return err
 	}
 	// Nobody else may be using it: a clean-up may take more than its own away.
-	if key := sdk.InstanceResource + "/" + p.Instance.Name; slices.Contains(
-		pluginhost.ResourceKeys(instance.Description(), p.Instance.Name, p.Instance.Settings), key) {
-		release, err := e.held().Hold(ctx, "recovery of "+p.Instance.Name, []string{key})
-		if err != nil {
-			return err
-		}
-		defer release()
+	release, err := e.held().Hold(ctx, "recovery of "+p.Instance.Name, guarded(instance.Description(), p.Instance))
+	if err != nil {
+		return err
 	}
+	defer release()
 	op := sdk.Operation{ID: p.OperationID + "-recover", RunID: e.RunID, Lineage: p.Lineage, Attempt: 1}
 	for _, c := range p.Challenges {
 		op.Identifiers = append(op.Identifiers, c.Identifier)
@@ -160,7 +156,7 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, entry journal.Entry
 	if _, err := e.Store.Repair(d.Lineage); err != nil {
 		return err
 	}
-	_, err := e.Store.Lineage(d.Lineage)
+	l, err := e.Store.Lineage(d.Lineage)
 	deleted := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !deleted {
 		return err
@@ -174,12 +170,39 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, entry journal.Entry
 	if err != nil {
 		return err
 	}
-	return deploy.Recover(ctx, e.deployDeps(), e.target(instance), deploy.Interrupted{
+	release, err := e.held().Hold(ctx, "recovery of "+d.Lineage, guarded(instance.Description(), instance.config))
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = deploy.Recover(ctx, e.deployDeps(), e.target(instance), deploy.Interrupted{
 		Begun: deploy.Begun{
-			Lineage: d.Lineage, Identifiers: d.Identifiers, Instance: d.Instance, From: d.From, To: d.To, RunID: d.RunID,
+			Lineage: d.Lineage, Identifiers: d.Identifiers, Instance: d.Instance, From: d.From, To: d.To, RunID: d.RunID, Undo: d.Undo,
 		},
 		Entry: undoing{entry}, Checkpoint: d.Checkpoint, RolledBack: d.RolledBack, Restarting: d.Restarting, Deleted: deleted,
 	})
+	if err != nil || deleted {
+		return err
+	}
+	return e.takenBack(l, *d)
+}
+
+// takenBack brings the state of a target in step with what was undone: it may
+// have been kept just before the run died.
+func (e *Engine) takenBack(l model.Lineage, d journal.Deploy) error {
+	before, known := l.Targets[d.Instance.Name]
+	if !known {
+		return nil
+	}
+	after := before.TakenBack(d.From, d.To, d.Checkpoint)
+	if d.Undo != "" {
+		after.RolledBack = d.To
+	}
+	if reflect.DeepEqual(before, after) {
+		return nil
+	}
+	l.Targets[d.Instance.Name] = after
+	return e.Store.SaveLineage(l)
 }
 
 // deployDeps are what all deployments of a run share.

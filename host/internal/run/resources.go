@@ -3,9 +3,13 @@ package run
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/store"
+	"github.com/certwright/certwright/sdk"
 )
 
 // resources are the exclusive resources that this process holds. Orders that
@@ -110,6 +114,23 @@ func (r *resources) leave(name string, h *holding) {
 		h.unlock()
 		h.unlock = nil
 	}
+}
+
+// guarded is what an instance of a lineage claims against everybody who would
+// edit the same: the configuration of its server, or all that it has.
+func (t *team) guarded(lineage, instance string) []string {
+	m := t.byLineage[lineage][instance]
+	if m == nil {
+		return nil
+	}
+	return guarded(m.description, m.config)
+}
+
+func guarded(d sdk.Description, i model.Instance) []string {
+	return slices.DeleteFunc(pluginhost.ResourceKeys(d, i.Name, i.Settings), func(key string) bool {
+		kind, _, _ := strings.Cut(key, "/")
+		return kind != "server" && kind != sdk.InstanceResource
+	})
 }
 
 func (e *Engine) held() *resources {

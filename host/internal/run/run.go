@@ -69,6 +69,9 @@ type Want struct {
 	BackOff bool
 	// DeployTo plans deployments to these targets and nothing else.
 	DeployTo []string
+	// Enhance lists the names of each enhancement that is set in this run, by
+	// target.
+	Enhance map[string]map[string][]string
 	// KeyPath is where the key of a certificate is that was obtained by a CSR;
 	// it is kept with the lineage.
 	KeyPath string
@@ -87,12 +90,11 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	team, err := e.prepare(ctx, p, lineages)
+	team, err := e.prepare(ctx, w, p, lineages)
 	if err != nil {
 		return nil, err
 	}
 	defer team.stop(ctx)
-	team.keyPath = w.KeyPath
 	outcomes := make([]model.Outcome, len(p.Items))
 	var group errgroup.Group
 	group.SetLimit(team.parallel())
@@ -143,7 +145,7 @@ func (e *Engine) do(ctx context.Context, item model.Item, t *team) (out model.Ou
 		}
 	}
 	if out.Err == nil && l.Version != nil && len(item.Deploy) > 0 {
-		l, out.Err = e.deploy(ctx, l, item.Deploy, t)
+		l, out.Err = e.deploy(ctx, l, r, item.Deploy, t)
 		out.Tried = item.Deploy
 	}
 	e.show(&out, l)

@@ -29,8 +29,7 @@ type team struct {
 	// lineage; the others go on.
 	errs     map[string]error
 	lineages map[string]model.Lineage
-	// keyPath: see Want.
-	keyPath string
+	want     Want
 	// serial: an instance wants its orders one after the other.
 	serial bool
 }
@@ -56,10 +55,10 @@ type running struct {
 
 // prepare checks everything that can be checked without starting anything, then
 // starts what is needed. If nothing is to be done, nothing is started.
-func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]model.Lineage) (*team, error) {
+func (e *Engine) prepare(ctx context.Context, w Want, p model.Plan, lineages map[string]model.Lineage) (*team, error) {
 	t := &team{
 		engine: e, byLineage: map[string]map[string]*member{}, cas: newCAs(e),
-		errs: map[string]error{}, lineages: lineages,
+		errs: map[string]error{}, lineages: lineages, want: w,
 	}
 	members := map[string]*member{}
 	for _, item := range p.Items {
@@ -85,7 +84,7 @@ func (e *Engine) prepare(ctx context.Context, p model.Plan, lineages map[string]
 			mine[use.name] = members[key]
 		}
 		t.byLineage[item.Request.Name] = mine
-		errs = append(errs, noContention(item, mine))
+		errs = append(errs, noContention(item, mine), apart(item, mine), canEnhance(item, w.Enhance, mine))
 		if item.Action == model.Issue || item.Action == model.Renew {
 			errs = append(errs, everyNameHasOne(item.Request))
 		}
