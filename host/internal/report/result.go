@@ -149,22 +149,6 @@ func orElsewhere(path string) string {
 	return path
 }
 
-func targetLine(name string, t model.Target) string {
-	switch {
-	case t.Error != "":
-		return fmt.Sprintf("%s failed: %s", name, t.Error)
-	case t.Deployed == 0:
-		return name + " not deployed"
-	case t.Proven == t.Deployed:
-		var at []string
-		for _, e := range t.Endpoints {
-			at = append(at, e.Address)
-		}
-		return fmt.Sprintf("%s serves version %d, proven at %s", name, t.Deployed, strings.Join(at, ", "))
-	}
-	return fmt.Sprintf("%s has version %d (not proven: it names no endpoint)", name, t.Deployed)
-}
-
 func (t *Terminal) json(v any) {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -304,12 +288,12 @@ func (t *Terminal) Certificates(
 		}
 		fmt.Fprintf(w, "  issuer\t%s\n", issuer)
 		fmt.Fprintf(w, "  key\t%s\n", v.KeyType)
-		fmt.Fprintf(w, "  expires\t%s (%s)\n", v.NotAfter.UTC().Format("2006-01-02 15:04 UTC"), left(now, v.NotAfter))
+		fmt.Fprintf(w, "  expires\t%s (%s)\n", minute(v.NotAfter), left(now, v.NotAfter))
 		fmt.Fprintf(w, "  version\t%d, serial %s\n", v.Number, v.Serial)
 		fmt.Fprintf(w, "  certificate\t%s\n", p.Fullchain)
 		fmt.Fprintf(w, "  private key\t%s\n", orElsewhere(p.Privkey))
 		for _, name := range sortedKeys(l.Targets) {
-			fmt.Fprintf(w, "  deployed\t%s\n", firstLine(targetLine(name, l.Targets[name])))
+			fmt.Fprintf(w, "  deployed\t%s\n", targetState(name, l.Targets[name], now))
 		}
 		if len(l.Targets) == 0 {
 			fmt.Fprintf(w, "  deployed\tnowhere\n")
@@ -323,16 +307,6 @@ func (t *Terminal) Certificates(
 	if len(lineages) == 0 {
 		t.noCertificates()
 	}
-}
-
-// firstLine keeps an error from breaking a table; all of it was told when it
-// happened.
-func firstLine(text string) string {
-	first, _, more := strings.Cut(text, "\n")
-	if more {
-		return strings.TrimRight(first, " :") + " ..."
-	}
-	return first
 }
 
 type certificateLine struct {

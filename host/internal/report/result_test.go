@@ -201,6 +201,12 @@ func TestCertificates(t *testing.T) {
 	list := []model.Lineage{
 		{Name: "a.example", Version: v2, Request: model.Request{Server: "https://ca.example/dir"}, Targets: map[string]model.Target{
 			"web": proven, "files": {Deployed: 2}, "new": {}, "mail": {Deployed: 1, Error: "postfix is down:\n  line 7"},
+			"again": {Deployed: 1, Endpoints: proven.Endpoints, At: start, Error: "no", Failures: 1},
+			"later": {
+				Deployed: 1, Since: start.Add(-time.Hour), At: start, Error: "the test failed", Failures: 3, Retry: start.Add(time.Hour),
+				Enhanced: map[string][]string{"redirect": {"a.example", "b.example"}, "hsts": nil},
+			},
+			"taken": {Deployed: 1, Proven: 1, Endpoints: proven.Endpoints, RolledBack: 2, Since: start},
 		}},
 		{Name: "never.example"},
 		{Name: "old.example", Version: &old, Failures: &model.Failures{Count: 3, Last: start, Error: "the CA said no"}},

@@ -240,7 +240,7 @@ func (d *delivery) unable(name string, after model.Target) model.Target {
 		if after.Enhanced == nil {
 			after.Enhanced = map[string][]string{}
 		}
-		after.Enhanced[enhancement] = nil
+		after.Enhanced[enhancement] = []string{}
 	}
 	return after
 }
