@@ -23,7 +23,10 @@ import (
 func ConfigCheck(ctx context.Context, b Base) error {
 	c := &checker{base: b, secrets: &report.Secrets{}, described: map[string]run.Described{}}
 	b.Terminal.Redact = c.secrets.Redact
-	c.plugins = b.plugins(c.secrets)
+	var err error
+	if c.plugins, err = b.plugins(c.secrets); err != nil {
+		return err
+	}
 	defer func() { _ = c.plugins.Close(context.WithoutCancel(ctx)) }() // each process was stopped already
 	requests, err := b.Config.Requests()
 	instances := c.instances(requests)

@@ -54,6 +54,9 @@ type Base struct {
 	// LibexecDir is where the packager put the plugins, if not in a standard
 	// place; empty: a standard one.
 	LibexecDir string
+	// LockFragments is where fragments of plugins.lock are; empty: the standard
+	// place.
+	LockFragments string
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -86,7 +89,10 @@ func (b Base) engine(eab *config.EAB) (*run.Engine, func(context.Context) error,
 	}
 	secrets := &report.Secrets{}
 	b.Terminal.Redact = secrets.Redact
-	plugins := b.plugins(secrets)
+	plugins, err := b.plugins(secrets)
+	if err != nil {
+		return nil, nil, errors.Join(err, j.Close())
+	}
 	e := &run.Engine{
 		Config: b.Config, Store: s, Journal: j, Plugins: plugins, Terminal: b.Terminal, Secrets: secrets,
 		EAB: eab, Version: b.Version, RunID: runID(), Now: b.now(),
@@ -96,7 +102,16 @@ func (b Base) engine(eab *config.EAB) (*run.Engine, func(context.Context) error,
 	}, nil
 }
 
-func (b Base) plugins(secrets *report.Secrets) *pluginhost.Host {
+// plugins gives those that plugins.lock allows.
+func (b Base) plugins(secrets *report.Secrets) (*pluginhost.Host, error) {
+	l, err := b.lock()
+	if err != nil {
+		return nil, UsageError(err)
+	}
+	return b.pluginHost(secrets, l), nil
+}
+
+func (b Base) pluginHost(secrets *report.Secrets, lock pluginhost.Lock) *pluginhost.Host {
 	level := hclog.Warn
 	if b.Terminal.Verbose {
 		level = hclog.Debug
@@ -109,6 +124,7 @@ func (b Base) plugins(secrets *report.Secrets) *pluginhost.Host {
 		Quiet:          b.Terminal.Quiet,
 		Log:            hclog.New(&hclog.LoggerOptions{Output: b.Terminal.Err, Level: level, DisableTime: true}),
 		Redact:         secrets.Redact,
+		Lock:           lock,
 	})
 }
 

@@ -38,10 +38,14 @@ func Certificates(_ context.Context, b Base, name string) error {
 // PluginList shows every plugin that is found, those that are refused with the
 // reason, and where was searched.
 func PluginList(ctx context.Context, b Base) error {
-	plugins := b.plugins(&report.Secrets{})
+	l, err := b.lock()
+	if err != nil {
+		return err
+	}
+	plugins := b.pluginHost(&report.Secrets{}, l)
 	defer func() { _ = plugins.Close(context.WithoutCancel(ctx)) }() // nothing was started
 	for _, found := range plugins.List() {
-		row := report.Plugin{Name: found.Name, Path: found.Path, Refused: found.Refused}
+		row := report.Plugin{Name: found.Name, Path: found.Path, Refused: found.Refused, Locked: l.Version(found.Name)}
 		if found.Refused == nil {
 			d, err := plugins.Describe(ctx, found.Name)
 			row.Description, row.Refused = d, err
@@ -57,7 +61,10 @@ func PluginList(ctx context.Context, b Base) error {
 func PluginDescribe(ctx context.Context, b Base, name string, args config.Args) error {
 	c := &checker{base: b, secrets: &report.Secrets{}, described: map[string]run.Described{}}
 	b.Terminal.Redact = c.secrets.Redact
-	c.plugins = b.plugins(c.secrets)
+	var err error
+	if c.plugins, err = b.plugins(c.secrets); err != nil {
+		return err
+	}
 	defer func() { _ = c.plugins.Close(context.WithoutCancel(ctx)) }() // each process was stopped already
 	if err := args.CheckSets([]string{name}); err != nil {
 		return err

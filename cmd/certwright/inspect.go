@@ -27,7 +27,7 @@ func (c *cli) certificatesCommand() *cobra.Command {
 func (c *cli) pluginsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugins",
-		Short: "Show plugins",
+		Short: "Show and lock plugins",
 		Args:  usage(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -57,7 +57,31 @@ func (c *cli) pluginsCommand() *cobra.Command {
 			}
 			return host.PluginList(cmd.Context(), base)
 		},
-	}, describe)
+	}, describe, &cobra.Command{
+		Use:   "lock [NAME...]",
+		Short: "Lock the plugins as they are: their hashes, and what they ask for is granted",
+		Long: "Write plugins.lock in the configuration directory: the hash of each plugin's binary and its permissions.\n" +
+			"From then on another binary, or one that asks for more, is refused. Without NAME: every plugin that is found.",
+		Example: "  certwright plugins lock\n  certwright plugins lock nginx",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.PluginLock(cmd.Context(), base, args)
+		},
+	}, &cobra.Command{
+		Use:   "verify",
+		Short: "Compare the plugins with plugins.lock",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.PluginVerify(cmd.Context(), base)
+		},
+	})
 	return cmd
 }
 

@@ -68,6 +68,12 @@ func (h *Host) describe(ctx context.Context, plugin string) (sdk.Description, er
 	if err == nil {
 		var d sdk.Description
 		if d, err = readDescription(output, plugin); err == nil {
+			if h.opts.Lock == nil {
+				return d, nil
+			}
+			if err := h.opts.Lock.Permit(d); err != nil {
+				return d, fmt.Errorf("plugin binary %s is refused: %w", path, err)
+			}
 			return d, nil
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -30,9 +30,17 @@ type Options struct {
 	// Redact masks known secrets. Secrets given to Start are masked anyway.
 	// Nil: nothing more is masked.
 	Redact func(string) string
-	// Verify, if set, has the last word on a binary that the trust rule allows.
-	// It reads the descriptor that will be executed; path is for messages.
-	Verify func(f *os.File, path string) error
+	// Lock, if set, has the last word.
+	Lock Lock
+}
+
+// Lock says which binaries may run, and what they were granted.
+type Lock interface {
+	// Verify has the last word on a binary that the trust rule allows. It reads
+	// the descriptor that will be executed.
+	Verify(plugin string, f io.ReaderAt) error
+	// Permit has the last word on what the plugin says of itself.
+	Permit(sdk.Description) error
 }
 
 // Time limits; fields of Host so that tests can shorten or extend them.

@@ -103,6 +103,28 @@ func (h *Host) find(plugin string) (string, error) {
 	return "", &NotFoundError{Plugin: plugin, Searched: h.opts.Dirs}
 }
 
+// Binary is an open plugin binary that is trusted.
+type Binary struct{ *binary }
+
+// Open gives the binary of a plugin, to be read. Close it.
+func (h *Host) Open(plugin string) (Binary, error) {
+	path, err := h.find(plugin)
+	if err != nil {
+		return Binary{}, err
+	}
+	b, err := h.open(path)
+	return Binary{b}, err
+}
+
+// Script says whether another program, which is not part of it, interprets it.
+func (b Binary) Script() bool { return b.script }
+
+// ReadAt implements io.ReaderAt.
+func (b Binary) ReadAt(p []byte, at int64) (int, error) { return b.file.ReadAt(p, at) }
+
+// Close the file.
+func (b Binary) Close() error { return b.file.Close() }
+
 // NotFoundError says that no directory holds a plugin.
 type NotFoundError struct {
 	Plugin   string

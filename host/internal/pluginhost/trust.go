@@ -225,9 +225,9 @@ func (h *Host) check(b *binary, found string) error {
 	if n, _ := b.file.ReadAt(magic, 0); n == 2 {
 		b.script = string(magic) == "#!"
 	}
-	if h.opts.Verify != nil {
-		if err := h.opts.Verify(b.file, b.path); err != nil {
-			return fmt.Errorf("verify plugin binary %s: %w", found, err)
+	if h.opts.Lock != nil {
+		if err := h.opts.Lock.Verify(strings.TrimPrefix(filepath.Base(found), binaryPrefix), b.file); err != nil {
+			return fmt.Errorf("plugin binary %s is refused: %w", found, err)
 		}
 	}
 	return nil

@@ -2,12 +2,15 @@ package pluginhost
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/certwright/certwright/sdk"
 )
 
 // stranger is a user and a group that own nothing.
@@ -202,22 +205,42 @@ type owned struct {
 
 func (o owned) Sys() any { return &syscall.Stat_t{Uid: o.uid, Gid: o.gid} }
 
-// TestVerify: the seam for the lock file sees the very descriptor.
-func TestVerify(t *testing.T) {
+// refusing is a lock that lets nothing pass.
+type refusing struct {
+	verify, permit error
+	seen           func(plugin string, f io.ReaderAt)
+}
+
+func (l refusing) Verify(plugin string, f io.ReaderAt) error {
+	if l.seen != nil {
+		l.seen(plugin, f)
+	}
+	return l.verify
+}
+
+func (l refusing) Permit(sdk.Description) error { return l.permit }
+
+// TestLock: it sees the very descriptor, and what the plugin says of itself.
+func TestLock(t *testing.T) {
 	r := newRig(t, "good")
-	r.opts.Verify = func(f *os.File, path string) error {
-		if path != filepath.Join(r.dir, "certwright-plugin-good") {
-			t.Errorf("path %s", path)
+	r.opts.Lock = refusing{verify: errors.New("the hash is another one"), seen: func(plugin string, f io.ReaderAt) {
+		if plugin != "good" {
+			t.Errorf("plugin %s", plugin)
 		}
 		magic := make([]byte, 4)
 		if _, err := f.ReadAt(magic, 0); err != nil || string(magic[1:]) != "ELF" {
 			t.Errorf("read %q, %v", magic, err)
 		}
-		return errors.New("the hash is another one")
-	}
+	}}
 	_, err := r.Start(t.Context(), Spec{Name: "web", Plugin: "good"})
 	mention(t, err, "the hash is another one", "certwright-plugin-good")
 	if pids := r.pids(t); len(pids) != 0 {
 		t.Errorf("it was run: %v", pids)
+	}
+	r.opts.Lock = refusing{permit: errors.New("it asks for more")}
+	_, err = r.Start(t.Context(), Spec{Name: "web", Plugin: "good"})
+	mention(t, err, "it asks for more", "certwright-plugin-good")
+	if pids := r.pids(t); len(pids) > 1 {
+		t.Errorf("more was run than describe: %v", pids)
 	}
 }

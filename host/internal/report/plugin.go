@@ -5,6 +5,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -15,6 +16,8 @@ type Plugin struct {
 	// Refused says why it cannot be used; nil: it can.
 	Refused     error
 	Description sdk.Description
+	// Locked is the version that plugins.lock names; empty: none.
+	Locked string
 }
 
 // Plugin shows one plugin that was found.
@@ -27,8 +30,9 @@ func (t *Terminal) Plugin(p Plugin) {
 			Version string     `json:"version,omitempty"`
 			Summary string     `json:"summary,omitempty"`
 			Roles   []string   `json:"roles,omitempty"`
+			Locked  string     `json:"locked,omitempty"`
 			Refused *errorJSON `json:"refused,omitempty"`
-		}{"plugin", p.Name, p.Path, p.Description.Version, p.Description.Summary, p.Description.Roles, toErrorJSON(p.Refused)})
+		}{"plugin", p.Name, p.Path, p.Description.Version, p.Description.Summary, p.Description.Roles, p.Locked, toErrorJSON(p.Refused)})
 		return
 	}
 	if p.Refused != nil {
@@ -39,7 +43,11 @@ func (t *Terminal) Plugin(p Plugin) {
 		return
 	}
 	d := p.Description
-	t.Print(fmt.Sprintf("%s %s (%s): %s\n  %s\n", p.Name, d.Version, strings.Join(d.Roles, ", "), d.Summary, p.Path))
+	locked := ""
+	if p.Locked != "" {
+		locked = " (locked)"
+	}
+	t.Print(fmt.Sprintf("%s %s (%s): %s\n  %s%s\n", p.Name, d.Version, strings.Join(d.Roles, ", "), d.Summary, p.Path, locked))
 }
 
 // Searched tells where plugins were looked for.
@@ -74,7 +82,10 @@ func (t *Terminal) Description(d sdk.Description) {
 		}
 		fmt.Fprintf(w, "challenges\t%s\n", strings.Join(types, ", "))
 	}
-	for _, line := range permissions(d.Permissions) {
+	for _, line := range model.PermissionLines(d.Permissions) {
+		if line == model.Unconfined && d.Permissions.Reason != "" {
+			line += ": " + d.Permissions.Reason
+		}
 		fmt.Fprintf(w, "may\t%s\n", line)
 	}
 	_ = w.Flush() // a strings.Builder takes everything
@@ -104,36 +115,6 @@ func settingKind(s sdk.Setting) string {
 		kind += ", default " + s.Default
 	}
 	return kind
-}
-
-func permissions(p sdk.Permissions) []string {
-	var out []string
-	add := func(what string, values []sdk.Value) {
-		for _, v := range values {
-			if v.Setting != "" {
-				out = append(out, fmt.Sprintf("%s what the setting %s says", what, v.Setting))
-			} else {
-				out = append(out, what+" "+v.Literal)
-			}
-		}
-	}
-	add("read", p.Read)
-	add("write", p.Write)
-	add("execute", p.Execute)
-	add("connect to TCP port", p.ConnectTCP)
-	add("listen on TCP port", p.BindTCP)
-	add("use the unix socket", p.UnixSockets)
-	flag := func(text string, on bool) {
-		if on {
-			out = append(out, text)
-		}
-	}
-	flag("use UDP", p.UDP)
-	flag("start other programs", p.Children)
-	flag("signal other processes", p.Signals)
-	flag("see private keys", p.Key == sdk.KeyBytes)
-	flag("do everything that its user may: "+p.Reason, p.Unconfined)
-	return out
 }
 
 // Checked tells that the configuration is in order.
