@@ -116,31 +116,3 @@ func (c *cli) renewCommand() *cobra.Command {
 	c.trustFlags(cmd.Flags())
 	return cmd
 }
-
-func (c *cli) installCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "install",
-		Short:   "Deploy an existing certificate to more installers",
-		Example: "  certwright install --cert-name a.example -i files --set files.fullchain=/etc/ssl/a.pem",
-		Args:    usage(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			base, err := c.base()
-			if err != nil {
-				return err
-			}
-			outcomes, err := host.Install(cmd.Context(), base, host.InstallRequest{
-				CertName: c.args.CertName, Args: c.args, KeyPath: c.keyPath,
-			})
-			if err != nil {
-				return err
-			}
-			return c.terminal.Outcomes(outcomes)
-		},
-	}
-	cmd.Flags().StringVar(&c.args.CertName, "cert-name", "", "the certificate")
-	cmd.Flags().StringVar(&c.keyPath, "key-path", "", "private key of a certificate that was obtained with --csr")
-	cmd.Flags().StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that it is deployed to (repeatable)")
-	c.deployFlags(cmd.Flags())
-	c.settingFlags(cmd.Flags())
-	return cmd
-}

@@ -84,6 +84,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"noleftovers": noLeftovers,
 		"expand":      expandFile,
 		"revoked":     checkRevoked,
+		"serve":       serveTLS,
+		"shows":       checkShown,
 		"stall":       stall,
 		"window":      renewalWindow,
 	}

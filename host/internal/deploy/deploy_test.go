@@ -46,6 +46,7 @@ type target struct {
 	done        int
 	saves       int
 	kept        model.Target
+	begun       Begun
 }
 
 func newTarget(t *testing.T) *target {
@@ -145,6 +146,7 @@ func (f *target) Deploying(b Begun) (Entry, error) {
 	if b.RunID != "run-1" || len(b.Identifiers) != 2 {
 		f.t.Errorf("journalled: %+v", b)
 	}
+	f.begun = b
 	return f, f.step("journal %s %s %d to %d", b.Lineage, b.Instance.Name, b.From, b.To)
 }
 

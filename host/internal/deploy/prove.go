@@ -36,6 +36,13 @@ const settled = 500 * time.Millisecond
 // spoils the proof. One that cannot be reached while another shows the leaf is
 // only worth a warning: servers often listen on one kind of address alone.
 func Handshake(ctx context.Context, e model.Endpoint, leafPEM []byte) (warnings []string, err error) {
+	return patiently(ctx, e, leafPEM, resolve)
+}
+
+// resolver gives the addresses that clients of an endpoint may come to.
+type resolver func(ctx context.Context, address string) ([]string, error)
+
+func patiently(ctx context.Context, e model.Endpoint, leafPEM []byte, addresses resolver) (warnings []string, err error) {
 	block, _ := pem.Decode(leafPEM)
 	if block == nil {
 		return nil, errors.New("there is no certificate to compare with")
@@ -45,7 +52,7 @@ func Handshake(ctx context.Context, e model.Endpoint, leafPEM []byte) (warnings 
 	begun, pause := time.Now(), 20*time.Millisecond
 	var last error
 	for {
-		unreached, err := everywhere(ctx, e, block.Bytes)
+		unreached, err := everywhere(ctx, e, block.Bytes, addresses)
 		if err == nil && (len(unreached) == 0 || time.Since(begun) >= settled) {
 			return unreached, nil
 		}
@@ -68,8 +75,8 @@ func Handshake(ctx context.Context, e model.Endpoint, leafPEM []byte) (warnings 
 }
 
 // everywhere asks every address of an endpoint once.
-func everywhere(ctx context.Context, e model.Endpoint, leaf []byte) (unreached []string, err error) {
-	addresses, err := resolve(ctx, e.Address)
+func everywhere(ctx context.Context, e model.Endpoint, leaf []byte, find resolver) (unreached []string, err error) {
+	addresses, err := find(ctx, e.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +107,7 @@ func everywhere(ctx context.Context, e model.Endpoint, leaf []byte) (unreached [
 	return nil, errors.Join(append(failures, refusals...)...)
 }
 
-// resolve gives the addresses that clients may come to.
+// resolve asks the system.
 func resolve(ctx context.Context, address string) ([]string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -288,5 +289,110 @@ func TestDeployAndProve(t *testing.T) {
 			t.Errorf("%s: %+v, pointer %d, %v", name, after, f.pointer, err)
 		}
 		cancel()
+	}
+}
+
+// at serves a certificate at a port of an address; port 0 is any.
+func at(t *testing.T, address string, pair *tls.Certificate) (string, error) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", err
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() {
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(time.Minute))
+				_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{*pair}}).HandshakeContext(t.Context())
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); served.Wait() })
+	return l.Addr().String(), nil
+}
+
+// two serves two certificates at one port of two addresses.
+func two(t *testing.T, first, second *tls.Certificate) (port string) {
+	t.Helper()
+	for range 50 { // somebody may have that port at the other address
+		address, err := at(t, "127.0.7.1:0", first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ = net.SplitHostPort(address)
+		if second == nil {
+			return port
+		}
+		if _, err = at(t, "127.0.7.2:"+port, second); err == nil {
+			return port
+		}
+	}
+	t.Fatal("no port is free at both addresses")
+	return ""
+}
+
+// An endpoint is its name: every address that it leads to has to show the leaf,
+// as far as anybody is there.
+func TestEveryAddress(t *testing.T) {
+	right, leaf := newPair(t)
+	wrong, _ := newPair(t)
+	ask := func(t *testing.T, port string, limit time.Duration) ([]string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return patiently(ctx, model.Endpoint{Address: "site.test:" + port, ServerName: "a.test"}, leaf,
+			func(context.Context, string) ([]string, error) {
+				return []string{"127.0.7.1:" + port, "127.0.7.2:" + port}, nil
+			})
+	}
+	if warnings, err := ask(t, two(t, right, right), time.Minute); err != nil || len(warnings) > 0 {
+		t.Errorf("both right: %q, %v", warnings, err)
+	}
+	port := two(t, right, nil)
+	warnings, err := ask(t, port, time.Minute)
+	if err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "site.test:"+port+" is not proven at 127.0.7.2:"+port+": ") {
+		t.Errorf("right at one, nobody at the other: %q, %v", warnings, err)
+	}
+	for name, tt := range map[string]struct {
+		first, second *tls.Certificate
+		want          []string
+	}{
+		"wrong at the second":                {right, wrong, []string{"at 127.0.7.2:PORT: it serves another certificate"}},
+		"wrong at the first":                 {wrong, right, []string{"at 127.0.7.1:PORT: it serves another certificate"}},
+		"wrong at both":                      {wrong, wrong, []string{"at 127.0.7.1:PORT: it serves another", "at 127.0.7.2:PORT: it serves another"}},
+		"wrong at one, nobody at the second": {wrong, nil, []string{"at 127.0.7.1:PORT: it serves another", "127.0.7.2:PORT: connect: connection refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			port := two(t, tt.first, tt.second)
+			_, err := ask(t, port, 5*time.Second)
+			for _, want := range tt.want {
+				if want = strings.ReplaceAll(want, "PORT", port); err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v lacks %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestResolve(t *testing.T) {
+	for address, want := range map[string][]string{
+		"localhost:25": {"127.0.0.1:25", "[::1]:25"}, ":25": {"127.0.0.1:25", "[::1]:25"},
+		"192.0.2.1:443": {"192.0.2.1:443"}, "[2001:db8::1]:443": {"[2001:db8::1]:443"},
+	} {
+		got, err := resolve(t.Context(), address)
+		for _, w := range want {
+			if err != nil || !slices.Contains(got, w) {
+				t.Errorf("%s: %q, %v; want %q", address, got, err, want)
+			}
+		}
+	}
+	if _, err := resolve(t.Context(), "no-port"); err == nil {
+		t.Error("no error without a port")
 	}
 }

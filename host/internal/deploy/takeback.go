@@ -54,7 +54,7 @@ func TakeBack(ctx context.Context, d Deps, t Target, before model.Target, p Past
 	if err := w.undo(ctx); err != nil { // the pointer is left
 		return before, false, err
 	}
-	after = before.TakenBack(w.from, before.Deployed, p.Checkpoint.ID)
+	after = before.Undone(w.from, before.Deployed, p.Checkpoint.ID)
 	after.At, after.Proven, after.RolledBack = w.Now().UTC(), 0, before.Deployed
 	after.Failures, after.Retry = 0, time.Time{}
 	if after.Deployed != before.Deployed {

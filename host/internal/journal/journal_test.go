@@ -223,3 +223,44 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%+v", entries)
 	}
 }
+
+// Several deployments are done together, and what is left is told.
+func TestDoneTogether(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j := open(t, dir)
+	var ids []string
+	for _, name := range []string{"a", "b", "c"} {
+		id, err := j.Deploying(Deploy{Lineage: name, To: 1})
+		must(t, err)
+		ids = append(ids, id)
+	}
+	if err := j.DeploysDone([]string{ids[0], "99"}); err == nil {
+		t.Error("one that is not pending is done")
+	}
+	must(t, j.DeploysDone(ids[:2]))
+	must(t, j.DeploysDone(nil))
+	must(t, j.Close())
+	entries, err := Pending(dir)
+	if err != nil || len(entries) != 1 || entries[0].Deploy.Lineage != "c" {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// A roll back on the user's word is known as one, whatever was written after.
+func TestUndo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j := open(t, dir)
+	_, err := j.Deploying(Deploy{Lineage: "a", Instance: model.Instance{Name: "web"}, From: 1, To: 2, Undo: "c7"})
+	must(t, err)
+	must(t, j.Close())
+	entries, err := Pending(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	if d := entries[0].Deploy; d.Checkpoint != "c7" || !d.Restarting || d.RolledBack {
+		t.Errorf("%+v", d)
+	}
+	if want := "roll back of certificate a at instance web (version 2 to 1)"; entries[0].String() != want {
+		t.Errorf("%s, want %s", entries[0], want)
+	}
+}

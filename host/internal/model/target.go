@@ -57,9 +57,9 @@ func (t Target) Checkpointed(c Checkpoint) Target {
 	return t
 }
 
-// TakenBack is the target after a deployment to it was undone that led from one
+// Undone is the target after a deployment to it was undone that led from one
 // version to another and has made the checkpoint; empty: none.
-func (t Target) TakenBack(from, to int, checkpoint string) Target {
+func (t Target) Undone(from, to int, checkpoint string) Target {
 	if t.Deployed == to && from != to {
 		t.Deployed, t.Proven, t.Since = from, 0, time.Time{}
 	}
@@ -81,4 +81,12 @@ func (t Target) Lacks(enhancement string, names []string) bool {
 		return !known
 	}
 	return slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(have, name) })
+}
+
+// TakenBack is a checkpoint that was rolled back, and the target afterwards.
+type TakenBack struct {
+	Lineage    string
+	Installer  string
+	Checkpoint Checkpoint
+	Target     Target
 }

@@ -206,3 +206,67 @@ func TestDeterminism(t *testing.T) {
 		t.Errorf("another order of requests makes another plan:\n%s", diff)
 	}
 }
+
+// What failed is tried again by the next run, then later each time; what the
+// user took back is left alone.
+func TestBehind(t *testing.T) {
+	now := issued.Add(day)
+	r := request("a.example", "a.example", "web", "mail")
+	good := model.Target{Deployed: 3}
+	failed := func(n int, retry time.Duration) model.Target {
+		return model.Target{Deployed: 2, Error: "no:\n it is broken", Failures: n, Retry: now.Add(retry)}
+	}
+	together, enhanced := r, r
+	together.AllOrNothing, enhanced.Enhance = true, []string{model.Redirect}
+	const notDue = "not due before 2026-04-30 12:00 UTC (it expires in 89 days)"
+	for name, tt := range map[string]struct {
+		request   model.Request
+		web, mail model.Target
+		stale     []string
+		noBackOff bool
+		due       []string
+		why       string
+		at        time.Duration // after now, if it is not the renewal
+	}{
+		"failed once":           {request: r, web: good, mail: failed(1, 0), due: []string{"mail"}, why: "the deployment to mail has failed once"},
+		"failed twice":          {request: r, web: good, mail: failed(2, time.Hour), why: "the deployment to mail has failed 2 times; the next try is at 2026-03-02 13:00 UTC (no)", at: time.Hour},
+		"failed twice, its day": {request: r, web: good, mail: failed(2, 0), due: []string{"mail"}, why: "the deployment to mail has failed 2 times"},
+		"failed twice, asked":   {request: r, web: good, mail: failed(2, time.Hour), noBackOff: true, due: []string{"mail"}, why: "the deployment to mail has failed 2 times"},
+		"failed twice, changed": {request: r, web: good, mail: failed(2, time.Hour), stale: []string{"mail"}, due: []string{"mail"}, why: "the deployment to mail has failed 2 times"},
+		"one waits, one does not": {
+			request: r, web: model.Target{Deployed: 2}, mail: failed(2, time.Hour), due: []string{"web"},
+			why: "not yet deployed to web; the deployment to mail has failed 2 times; the next try is at 2026-03-02 13:00 UTC (no)",
+		},
+		"both wait": {
+			request: r, web: failed(3, 2*time.Hour), mail: failed(2, time.Hour), at: time.Hour,
+			why: "the deployment to web has failed 3 times; the next try is at 2026-03-02 14:00 UTC (no); " +
+				"the deployment to mail has failed 2 times; the next try is at 2026-03-02 13:00 UTC (no)",
+		},
+		"all wait for one": {
+			request: together, web: failed(1, 0), mail: failed(2, time.Hour), at: time.Hour,
+			why: "the deployment to web has failed once; the deployment to mail has failed 2 times; the next try is at 2026-03-02 13:00 UTC (no)",
+		},
+		"all": {request: together, web: failed(2, 0), mail: failed(2, 0), due: []string{"web", "mail"},
+			why: "the deployment to web has failed 2 times; the deployment to mail has failed 2 times"},
+		"rolled back":              {request: r, web: good, mail: model.Target{Deployed: 2, RolledBack: 3}, why: notDue + "; version 3 was rolled back at mail"},
+		"an older was rolled back": {request: r, web: good, mail: model.Target{Deployed: 1, RolledBack: 2}, due: []string{"mail"}, why: "not yet deployed to mail"},
+		"rolled back, changed":     {request: r, web: good, mail: model.Target{Deployed: 2, RolledBack: 3}, stale: []string{"mail"}, due: []string{"mail"}, why: "not yet deployed to mail"},
+		"not enhanced":             {request: enhanced, web: good, mail: model.Target{Deployed: 3, Enhanced: map[string][]string{"redirect": {"a.example"}}}, due: []string{"web"}, why: "redirect not yet set at web"},
+		"cannot be enhanced":       {request: enhanced, web: model.Target{Deployed: 3, Enhanced: map[string][]string{"redirect": {}}}, mail: model.Target{Deployed: 3, Enhanced: map[string][]string{"redirect": {"a.example"}}}, why: notDue},
+		"enhanced for another":     {request: enhanced, web: model.Target{Deployed: 3, Enhanced: map[string][]string{"redirect": {}}}, mail: model.Target{Deployed: 3, Enhanced: map[string][]string{"redirect": {"b.example"}}}, due: []string{"mail"}, why: "redirect not yet set at mail"},
+	} {
+		in := Input{
+			Now: now, BackOff: !tt.noBackOff, Requests: []model.Request{tt.request}, Stale: map[string][]string{"a.example": tt.stale},
+			Lineages: map[string]model.Lineage{"a.example": lineage(r, 90*day, map[string]model.Target{"web": tt.web, "mail": tt.mail})},
+		}
+		want := model.Item{Request: tt.request, Version: 3, Action: model.None, Why: tt.why, Due: issued.Add(60 * day)}
+		if len(tt.due) > 0 {
+			want.Action, want.Deploy = model.Deploy, tt.due
+		} else if tt.at > 0 {
+			want.Due = now.Add(tt.at)
+		}
+		if diff := cmp.Diff(model.Plan{Items: []model.Item{want}}, Make(in)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

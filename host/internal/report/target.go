@@ -74,3 +74,29 @@ func firstLine(text string) string {
 }
 
 func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+type takenBackLine struct {
+	Type       string       `json:"type"`
+	Name       string       `json:"name"`
+	Installer  string       `json:"installer"`
+	Checkpoint string       `json:"checkpoint"`
+	Files      []string     `json:"files,omitempty"`
+	Target     model.Target `json:"target"`
+}
+
+// TakenBack shows what was rolled back.
+func (t *Terminal) TakenBack(b model.TakenBack) {
+	if t.JSON {
+		t.json(takenBackLine{"rolled_back", b.Lineage, b.Installer, b.Checkpoint.ID, b.Checkpoint.Files, b.Target})
+		return
+	}
+	text := fmt.Sprintf("%s: what was deployed on %s is taken back", b.Lineage, minute(b.Checkpoint.At))
+	if b.Target.Error == "" {
+		text += ": " + targetLine(b.Installer, b.Target)
+	}
+	text += "\n"
+	for _, file := range b.Checkpoint.Files {
+		text += "  " + file + "\n"
+	}
+	t.Print(text)
+}

@@ -194,7 +194,7 @@ func (e *Engine) takenBack(l model.Lineage, d journal.Deploy) error {
 	if !known {
 		return nil
 	}
-	after := before.TakenBack(d.From, d.To, d.Checkpoint)
+	after := before.Undone(d.From, d.To, d.Checkpoint)
 	if d.Undo != "" {
 		after.RolledBack = d.To
 	}
