@@ -50,6 +50,19 @@ func (c *cli) aliasSwitch(f *pflag.FlagSet, name, doc string, expand func(string
 	f.Lookup(name).NoOptDefVal = "true"
 }
 
+// list is a flag that may be given several times, and that aliases add to: unlike
+// pflag's own it never drops what was there before its first value.
+type list []string
+
+func (l *list) String() string { return "" }
+
+func (l *list) Type() string { return "stringArray" }
+
+func (l *list) Set(value string) error {
+	*l = append(*l, value)
+	return nil
+}
+
 // alias is a flag that stands for others.
 type alias struct {
 	expand   func(string)

@@ -77,7 +77,7 @@ func (c *cli) certificateFlags(f *pflag.FlagSet) {
 	f.Var(ordered(config.ArgDomain), "domains", "the same as --domain")
 	f.VarP(ordered(config.ArgAuthenticator), "authenticator", "a",
 		"instance that proves the names; a comma separates fallbacks; of several -a each applies to the -d that follow")
-	f.StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that the certificate is deployed to (repeatable)")
+	f.VarP((*list)(&c.args.Installers), "installer", "i", "instance that the certificate is deployed to (repeatable)")
 	f.StringVar(&c.args.CertName, "cert-name", "", "name of the certificate (default: the first -d)")
 	f.StringVar(&c.keyType, "key-type", "", "p256, p384, rsa2048, rsa3072 or rsa4096 (default p256)")
 	f.StringSliceVar(&c.args.Preferred, "preferred-challenges", nil, "challenge types, most preferred first: http, dns, tls-alpn")
@@ -120,7 +120,7 @@ func (c *cli) enhanceFlags(f *pflag.FlagSet) {
 }
 
 func (c *cli) settingFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&c.args.Sets, "set", nil, "setting of an instance: INSTANCE.KEY=VALUE (repeatable); INSTANCE.plugin=NAME makes an instance")
+	f.Var((*list)(&c.args.Sets), "set", "setting of an instance: INSTANCE.KEY=VALUE (repeatable); INSTANCE.plugin=NAME makes an instance")
 }
 
 // base loads the configuration for a verb.
