@@ -108,7 +108,7 @@ func (c *checker) instance(ctx context.Context, i candidate) error {
 	if err != nil {
 		return fmt.Errorf("%s: instance %s: %w", i.Pos, i.Name, err)
 	}
-	spec, err := c.spec(i.Instance, d)
+	spec, err := c.spec(ctx, i.Instance, d)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (c *checker) instance(ctx context.Context, i candidate) error {
 
 // spec holds the settings of an instance against the description and fetches its
 // secrets. The instance is to check its settings and to touch nothing.
-func (c *checker) spec(i config.Instance, d sdk.Description) (pluginhost.Spec, error) {
+func (c *checker) spec(ctx context.Context, i config.Instance, d sdk.Description) (pluginhost.Spec, error) {
 	bound, err := config.Bind(i, d)
 	c.mu.Lock()
 	c.described[i.Name] = run.Described{Instance: bound, Description: d}
@@ -130,7 +130,7 @@ func (c *checker) spec(i config.Instance, d sdk.Description) (pluginhost.Spec, e
 	secrets := map[string][]byte{}
 	for name, ref := range bound.Secrets {
 		names = append(names, name)
-		if secrets[name], err = config.ReadSecret(ref); err != nil {
+		if secrets[name], err = config.ReadSecret(ctx, ref); err != nil {
 			errs = append(errs, i.At(name, "setting %s: %v", name, err))
 			continue
 		}

@@ -78,7 +78,7 @@ func PluginDescribe(ctx context.Context, b Base, name string, args config.Args) 
 		return UsageError(err)
 	}
 	if len(args.Sets) > 0 {
-		spec, err := c.spec(i, d)
+		spec, err := c.spec(ctx, i, d)
 		if err == nil {
 			err = c.ask(ctx, i, spec, func(running *pluginhost.Instance) (err error) {
 				d, err = running.Details(ctx)

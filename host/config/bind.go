@@ -1,13 +1,9 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strconv"
@@ -192,87 +188,4 @@ func fromFlow[T any](text, want string) (any, error) {
 		return nil, fmt.Errorf("wants %s, not %q", want, text)
 	}
 	return out, nil
-}
-
-const secretForms = "is a secret and wants a reference: {file: PATH} or {env: NAME}; on the command line @PATH or =env:NAME"
-
-func (v Value) secret() (model.SecretRef, error) {
-	if v.Text == nil {
-		return secretRef(v.Any)
-	}
-	return SecretFlag(*v.Text)
-}
-
-// SecretFlag reads a reference as it is given on the command line.
-func SecretFlag(text string) (model.SecretRef, error) {
-	var ref model.SecretRef
-	switch {
-	case len(text) > 1 && text[0] == '@':
-		path, err := filepath.Abs(text[1:])
-		if err != nil {
-			return ref, fmt.Errorf("path %s: %w", text[1:], err)
-		}
-		ref.File = path
-	case len(text) > 5 && text[:5] == "=env:":
-		ref.Env = text[5:]
-	case len(text) > 4 && text[:4] == "env:": // --set I.K==env:NAME lost one "="
-		ref.Env = text[4:]
-	default:
-		return ref, errors.New(secretForms)
-	}
-	return ref, nil
-}
-
-func secretRef(value any) (model.SecretRef, error) {
-	var ref model.SecretRef
-	m, ok := value.(map[string]any)
-	if !ok || len(m) != 1 {
-		return ref, errors.New(secretForms)
-	}
-	for kind, target := range m {
-		text, isText := target.(string)
-		if !isText || text == "" {
-			return ref, errors.New(secretForms)
-		}
-		switch kind {
-		case "file":
-			if !filepath.IsAbs(text) {
-				return ref, fmt.Errorf("names the file %q, which is not an absolute path", text)
-			}
-			ref.File = text
-		case "env":
-			ref.Env = text
-		default:
-			return ref, fmt.Errorf("has a reference of the unknown kind %q: it %s", kind, secretForms)
-		}
-	}
-	return ref, nil
-}
-
-// ReadSecret fetches what a reference leads to. One final newline, which
-// editors add, is not part of the secret.
-func ReadSecret(ref model.SecretRef) ([]byte, error) {
-	var secret []byte
-	switch {
-	case ref.Env != "":
-		value, ok := os.LookupEnv(ref.Env)
-		if !ok {
-			return nil, fmt.Errorf("the %s is not set", ref)
-		}
-		secret = []byte(value)
-	case ref.File != "":
-		data, err := os.ReadFile(ref.File)
-		if err != nil {
-			var pe *fs.PathError
-			if errors.As(err, &pe) {
-				err = pe.Err
-			}
-			return nil, fmt.Errorf("the %s cannot be read: %w", ref, err)
-		}
-		secret = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
-	}
-	if len(secret) == 0 {
-		return nil, fmt.Errorf("the %s holds no secret: it is empty", ref)
-	}
-	return secret, nil
 }

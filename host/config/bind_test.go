@@ -2,8 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +143,7 @@ instances:
 	}
 	file := cfg.Files[0]
 	for name, want := range map[string]string{
-		"bad":      file + ":8:14: setting token of instance bad is a secret and wants a reference: {file: PATH} or {env: NAME}",
+		"bad":      file + ":8:14: setting token of instance bad is a secret and wants a reference: {file: PATH}, {env: NAME}, {command: LINE} or {credential: NAME}",
 		"relative": file + `:10:40: setting token of instance relative names the file "keys/a", which is not an absolute path`,
 		"two":      file + ":11:35: setting token of instance two is a secret and wants a reference",
 		"number":   file + ":12:38: setting token of instance number is a secret and wants a reference",
@@ -166,41 +164,6 @@ instances:
 	}
 	if err := bad.At("absent", "is missing"); err.Error() != file+":6:5: instance bad: is missing" {
 		t.Error(err)
-	}
-}
-
-func TestReadSecret(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("CONFIG_TEST_SECRET", "from the environment\n")
-	t.Setenv("CONFIG_TEST_EMPTY", "")
-	file := func(name, text string) model.SecretRef {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return model.SecretRef{File: path}
-	}
-	for _, tt := range []struct {
-		ref  model.SecretRef
-		want string
-		err  string
-	}{
-		{ref: file("plain", "s3cret"), want: "s3cret"},
-		{ref: file("newline", "s3cret\n"), want: "s3cret"},
-		{ref: file("dos", "s3cret\r\n"), want: "s3cret"},
-		{ref: file("two", "s3cret\n\n"), want: "s3cret\n"},
-		{ref: file("spaces", " s3cret \n"), want: " s3cret "},
-		{ref: model.SecretRef{Env: "CONFIG_TEST_SECRET"}, want: "from the environment\n"},
-		{ref: file("empty", "\n"), err: "the file " + filepath.Join(dir, "empty") + " holds no secret: it is empty"},
-		{ref: model.SecretRef{Env: "CONFIG_TEST_EMPTY"}, err: "the environment variable CONFIG_TEST_EMPTY holds no secret: it is empty"},
-		{ref: model.SecretRef{Env: "CONFIG_TEST_UNSET"}, err: "the environment variable CONFIG_TEST_UNSET is not set"},
-		{ref: model.SecretRef{File: filepath.Join(dir, "none")}, err: "the file " + filepath.Join(dir, "none") + " cannot be read: no such file or directory"},
-		{ref: model.SecretRef{File: dir}, err: "the file " + dir + " cannot be read: is a directory"},
-	} {
-		got, err := ReadSecret(tt.ref)
-		if string(got) != tt.want || tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err) {
-			t.Errorf("%s: %q, %v; want %q, %s", tt.ref, got, err, tt.want, tt.err)
-		}
 	}
 }
 

@@ -165,12 +165,21 @@ func (i Instance) Given() map[string]any {
 type SecretRef struct {
 	File string `json:"file,omitempty"`
 	Env  string `json:"env,omitempty"`
+	// Command is a line for /bin/sh that prints it.
+	Command string `json:"command,omitempty"`
+	// Credential is the name of one that systemd has loaded for the unit.
+	Credential string `json:"credential,omitempty"`
 }
 
 // String names the reference, for messages.
 func (r SecretRef) String() string {
-	if r.Env != "" {
+	switch {
+	case r.Env != "":
 		return "environment variable " + r.Env
+	case r.Command != "":
+		return "command " + r.Command
+	case r.Credential != "":
+		return "credential " + r.Credential
 	}
 	return "file " + r.File
 }

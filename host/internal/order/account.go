@@ -48,7 +48,7 @@ type Wanted struct {
 	AgreeTOS bool
 	EABKid   string
 	// EABKey reads the key, when it is needed; nil: none.
-	EABKey func() ([]byte, error)
+	EABKey func(context.Context) ([]byte, error)
 	// CABundle is kept with a new account, and so is Now as its beginning.
 	CABundle string
 	Now      time.Time
@@ -91,7 +91,7 @@ func Register(ctx context.Context, ca Registrar, accounts Accounts, w Wanted) (m
 			"get a key identifier and an HMAC key from the CA and give --eab-kid and --eab-hmac-key @FILE")}
 	}
 	if w.EABKid != "" {
-		if r.EABKey, err = w.EABKey(); err != nil {
+		if r.EABKey, err = w.EABKey(ctx); err != nil {
 			return model.Account{}, fmt.Errorf("external account binding: %w", err)
 		}
 	}

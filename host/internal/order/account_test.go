@@ -96,20 +96,20 @@ func TestExternalAccountBinding(t *testing.T) {
 		t.Errorf("without a binding: %v (hint %q)", err, report.Hint(err))
 	}
 	noKey := errors.New("the file /k cannot be read")
-	wanted.EABKid, wanted.EABKey = "kid-1", func() ([]byte, error) { return nil, noKey }
+	wanted.EABKid, wanted.EABKey = "kid-1", func(context.Context) ([]byte, error) { return nil, noKey }
 	if _, err := order.Register(ctx, w.client, w.store, wanted); !errors.Is(err, noKey) || !strings.HasPrefix(err.Error(), "external account binding: ") {
 		t.Errorf("without a key: %v", err)
 	}
-	wanted.EABKey = func() ([]byte, error) { return []byte("another HMAC key for the CA, yes"), nil }
+	wanted.EABKey = func(context.Context) ([]byte, error) { return []byte("another HMAC key for the CA, yes"), nil }
 	if _, err := order.Register(ctx, w.client, w.store, wanted); err == nil || !strings.HasPrefix(err.Error(), "register an account at "+w.ca.DirectoryURL()+": ") {
 		t.Errorf("with another key: %v", err)
 	}
-	wanted.EABKey = func() ([]byte, error) { return secret, nil }
+	wanted.EABKey = func(context.Context) ([]byte, error) { return secret, nil }
 	a, err := order.Register(ctx, w.client, w.store, wanted)
 	if err != nil || a.EABKid != "kid-1" {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	wanted.EABKey = func() ([]byte, error) { return nil, noKey } // is not needed again
+	wanted.EABKey = func(context.Context) ([]byte, error) { return nil, noKey } // is not needed again
 	if again, err := order.Register(ctx, w.client, w.store, wanted); err != nil || again.URL != a.URL {
 		t.Errorf("again: %+v, %v", again, err)
 	}

@@ -107,7 +107,7 @@ func (e *Engine) RegisterAccount(ctx context.Context, name, server, email string
 	wanted := e.wanted(r)
 	wanted.Email = cmp.Or(email, wanted.Email)
 	if e.EAB != nil {
-		wanted.EABKid, wanted.EABKey = e.EAB.Kid, func() ([]byte, error) { return e.eabKey(e.EAB) }
+		wanted.EABKid, wanted.EABKey = e.EAB.Kid, func(ctx context.Context) ([]byte, error) { return e.eabKey(ctx, e.EAB) }
 	}
 	a, unlock, err := e.known(ctx, client, wanted)
 	if err == nil {

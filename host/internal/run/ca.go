@@ -198,15 +198,15 @@ func (e *Engine) wanted(r model.Request) order.Wanted {
 		}
 	}
 	if eab != nil {
-		w.EABKid, w.EABKey = eab.Kid, func() ([]byte, error) { return e.eabKey(eab) }
+		w.EABKid, w.EABKey = eab.Kid, func(ctx context.Context) ([]byte, error) { return e.eabKey(ctx, eab) }
 	}
 	return w
 }
 
 // eabKey decodes the key as CAs hand it out: base64url, with or without
 // padding (RFC 8555 section 7.3.4).
-func (e *Engine) eabKey(eab *config.EAB) ([]byte, error) {
-	text, err := config.ReadSecret(eab.HMACKey)
+func (e *Engine) eabKey(ctx context.Context, eab *config.EAB) ([]byte, error) {
+	text, err := config.ReadSecret(ctx, eab.HMACKey)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func TestEABKey(t *testing.T) {
 	} {
 		e := testEngine(t, &config.Config{})
 		path := testFile(t, text)
-		got, err := e.eabKey(&config.EAB{HMACKey: model.SecretRef{File: path}})
+		got, err := e.eabKey(t.Context(), &config.EAB{HMACKey: model.SecretRef{File: path}})
 		if string(got) != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}

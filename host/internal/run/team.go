@@ -227,17 +227,17 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 			}
 		}
 	}
-	return e.member(configured, bound, d)
+	return e.member(ctx, configured, bound, d)
 }
 
 // member checks settings and fetches secrets.
-func (e *Engine) member(configured config.Instance, bound model.Instance, d sdk.Description) (*member, error) {
+func (e *Engine) member(ctx context.Context, configured config.Instance, bound model.Instance, d sdk.Description) (*member, error) {
 	var errs []error
 	secrets := map[string][]byte{}
 	var names []string
 	for name, ref := range bound.Secrets {
 		names = append(names, name)
-		secret, err := config.ReadSecret(ref)
+		secret, err := config.ReadSecret(ctx, ref)
 		if err != nil {
 			errs = append(errs, configured.At(name, "setting %s: %v", name, err))
 			continue
