@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+const (
+	shell = "/bin/sh"
+	// searchPath is the same however certwright was started, by cron too.
+	searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	// outputLimit bounds what an error quotes of a command's output, in bytes.
+	outputLimit = 4 << 10
+	// holdLimit is how long output is awaited after the command has ended: it may
+	// have left a process that keeps the pipe open.
+	holdLimit = 2 * time.Second
+)
+
+// run runs a program in the root directory, as a service manager would, and
+// gives all that it prints.
+func run(ctx context.Context, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{"PATH=" + searchPath}, "/", holdLimit
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(out.String(), "?")), err
+}
+
+// alertPattern picks what matters of the output of haproxy -c.
+var alertPattern = regexp.MustCompile(`(?m)^\[ALERT\]\s*(?:\(\d+\)\s*:\s*)?(?:config : )?(.*)$`)
+
+// testConfiguration runs haproxy -c. tested is false if it could not be run.
+func (h *haproxy) testConfiguration(ctx context.Context) error {
+	h.at("test: %s -c -f %s", h.settings.Binary, h.settings.Config)
+	out, err := run(ctx, h.settings.Binary, "-c", "-f", h.settings.Config)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("test haproxy's configuration: %w", ctx.Err())
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		err = sdk.Problemf(sdk.NotInstalled, "test haproxy's configuration: %w", err)
+		return sdk.Hint(sdk.Subject(err, "binary"), "install haproxy, or set binary to its program")
+	}
+	p := sdk.Problemf(sdk.ConfigTestFailed, "haproxy does not accept its configuration %s", h.settings.Config)
+	p.Detail = alerts(out)
+	p.Hint = fmt.Sprintf("run %s -c -f %s and mend what it says", h.settings.Binary, h.settings.Config)
+	p.Subject = h.settings.Config
+	return p
+}
+
+// alerts are the lines that say why, without their dress and the verdicts that
+// follow from them.
+func alerts(out string) string {
+	var lines []string
+	for _, m := range alertPattern.FindAllStringSubmatch(out, -1) {
+		if strings.HasPrefix(m[1], "Fatal errors found") || strings.HasPrefix(m[1], "Error(s) found") {
+			continue
+		}
+		lines = append(lines, strings.TrimSpace(m[1]))
+	}
+	if len(lines) == 0 {
+		return limit(out)
+	}
+	return limit(strings.Join(lines, "; "))
+}
+
+func limit(text string) string {
+	if len(text) > outputLimit {
+		text = "… " + strings.ToValidUTF8(text[len(text)-outputLimit:], "")
+	}
+	return text
+}
+
+// reload runs the operator's command.
+func (h *haproxy) reload(ctx context.Context) error {
+	h.at("reload: run the command")
+	out, err := run(ctx, shell, "-c", h.settings.Reload)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("the reload command was stopped: %w", ctx.Err())
+	}
+	// The command itself is not quoted: it may hold a password.
+	p := sdk.Problemf(sdk.Unavailable, "the reload command failed (%w)", err)
+	if p.Detail = limit(out); out == "" {
+		p.Detail = "it printed nothing"
+	}
+	p.Hint, p.Subject = "run the command of setting reload by hand, see what it says and mend that", "reload"
+	return p
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+// errNotNamed: haproxy knows neither the certificate nor a place to put it.
+var errNotNamed = errors.New("no bind line of the running haproxy names the certificate, its directory or the crt-list")
+
+// errKept: haproxy keeps a certificate that is gone from disk.
+var errKept = errors.New("haproxy keeps it until it is reloaded")
+
+// wanted is what is on disk for one certificate.
+type wanted struct {
+	// file is its path.
+	file string
+	// content is nil if there is no file.
+	content []byte
+	// listed: it is to be in the crt-list, or for want of one in the directory;
+	// rest is what stands behind it there.
+	listed bool
+	rest   string
+}
+
+// onDisk reads what haproxy would read.
+func (h *haproxy) onDisk(file string) (wanted, error) {
+	w := wanted{file: file}
+	data, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return w, nil
+	case err != nil:
+		return w, fmt.Errorf("read the certificate that haproxy is to serve: %w", err)
+	}
+	if w.content = payload(data); len(w.content) == 0 {
+		return w, fmt.Errorf("read the certificate that haproxy is to serve: %s is empty", file)
+	}
+	if h.settings.CrtList == "" {
+		w.listed = true
+		return w, nil
+	}
+	list, err := h.readCrtList()
+	if err != nil {
+		return w, err
+	}
+	entry, ok := list.find(file, h.absolute())
+	w.listed, w.rest = ok, entry.rest
+	return w, nil
+}
+
+// inMemory is what the running haproxy has of one certificate.
+type inMemory struct {
+	// name as haproxy spells it; empty: it does not know the certificate.
+	name string
+	// open is the certificate of an unfinished transaction.
+	open string
+	// list is the place for it, as haproxy spells it; empty: there is none.
+	list   string
+	listed bool
+	detail
+}
+
+func (h *haproxy) inMemory(ctx context.Context, file string) (inMemory, error) {
+	var m inMemory
+	all, err := h.runtime.inventory(ctx)
+	if err != nil {
+		return m, err
+	}
+	m.open = all.open
+	m.name, _ = match(all.files, file)
+	if m.name != "" {
+		if m.detail, err = h.runtime.detail(ctx, m.name); err != nil {
+			return m, err
+		}
+	}
+	lists, err := h.runtime.lists(ctx)
+	if err != nil {
+		return m, err
+	}
+	place := filepath.Dir(file)
+	if h.settings.CrtList != "" {
+		place = h.settings.CrtList
+	}
+	if m.list, _ = match(lists, place); m.list == "" || m.name == "" {
+		return m, nil
+	}
+	number, err := h.runtime.lineOf(ctx, m.list, m.name)
+	m.listed = number != ""
+	return m, err
+}
+
+// agrees says whether there is nothing to do.
+func (m inMemory) agrees(w wanted) bool {
+	switch serial := serialOf(w.content); {
+	case m.open != "" && samePath(m.open, w.file):
+		return false
+	case w.content == nil:
+		return m.name == ""
+	case m.name == "" || serial == nil || m.serial == nil || m.serial.Cmp(serial) != 0:
+		return false
+	}
+	return m.list == "" || m.listed == w.listed
+}
+
+// sync makes the running haproxy serve what is on disk, without a reload. It
+// may be repeated. With lazy, what seems to agree is left alone.
+func (h *haproxy) sync(ctx context.Context, file string, lazy bool) error {
+	w, err := h.onDisk(file)
+	if err != nil {
+		return err
+	}
+	m, err := h.inMemory(ctx, file)
+	if err != nil {
+		return err
+	}
+	if lazy && m.agrees(w) {
+		return nil
+	}
+	if m.open != "" {
+		if !samePath(m.open, file) {
+			return transactionConflict(m.open)
+		}
+		// A run that was killed has left it.
+		if err := h.runtime.abort(ctx, m.open); err != nil {
+			return err
+		}
+	}
+	if w.content == nil {
+		err = h.drop(ctx, m)
+	} else {
+		err = h.serve(ctx, w, m)
+	}
+	if err != nil {
+		return fmt.Errorf("have haproxy serve %s: %w", file, err)
+	}
+	return nil
+}
+
+// serve brings content into haproxy, and the place where it is used.
+func (h *haproxy) serve(ctx context.Context, w wanted, m inMemory) error {
+	used := m.status == "Used"
+	if !used && (m.list == "" || !w.listed) {
+		return errNotNamed
+	}
+	created := m.name == ""
+	var err error
+	if created {
+		m.name = w.file
+		if !h.named(m.list) { // a directory wants its own spelling
+			m.name = filepath.Join(m.list, filepath.Base(w.file))
+		}
+		err = h.runtime.create(ctx, m.name, w.content)
+	} else {
+		err = h.runtime.replace(ctx, m.name, w.content)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.list == "" || m.listed == w.listed:
+	case w.listed:
+		err = h.runtime.insert(ctx, m.list, m.name, w.rest)
+	default:
+		err = h.takeOut(ctx, m)
+	}
+	if err != nil {
+		if created {
+			ctx, cancel := undoing(ctx)
+			defer cancel()
+			err = errors.Join(err, h.runtime.forget(ctx, m.name))
+		}
+		return err
+	}
+	return h.served(ctx, m.name, w)
+}
+
+// named says whether a place is the crt-list, not a directory.
+func (h *haproxy) named(list string) bool {
+	return h.settings.CrtList != "" && samePath(list, h.settings.CrtList)
+}
+
+// served asks haproxy whether it has what it was given.
+func (h *haproxy) served(ctx context.Context, name string, w wanted) error {
+	now, err := h.runtime.detail(ctx, name)
+	if err != nil {
+		return err
+	}
+	if serial := serialOf(w.content); serial == nil || now.serial == nil || now.serial.Cmp(serial) != 0 {
+		return sdk.Problemf(sdk.Internal, "haproxy shows the serial number %X, not %X", now.serial, serial)
+	}
+	if now.status != "Used" {
+		return errNotNamed
+	}
+	return nil
+}
+
+// drop takes a certificate away that was inserted and is gone from disk.
+func (h *haproxy) drop(ctx context.Context, m inMemory) error {
+	if m.name == "" {
+		return nil
+	}
+	if err := h.takeOut(ctx, m); err != nil {
+		return err
+	}
+	if err := h.runtime.forget(ctx, m.name); err != nil {
+		return fmt.Errorf("%w: %w", errKept, err)
+	}
+	return nil
+}
+
+func (h *haproxy) takeOut(ctx context.Context, m inMemory) error {
+	if m.list == "" || !m.listed {
+		return nil
+	}
+	if err := h.runtime.takeOut(ctx, m.list, m.name); err != nil {
+		return fmt.Errorf("%w: %w", errKept, err)
+	}
+	return nil
+}
+
+func (h *haproxy) readCrtList() (crtList, error) {
+	data, err := os.ReadFile(h.settings.CrtList)
+	if err != nil {
+		err = sdk.Subject(fmt.Errorf("read the crt-list: %w", err), "crt_list")
+		if errors.Is(err, fs.ErrNotExist) {
+			err = sdk.Hint(sdk.WithCode(err, sdk.NotFound), "create %s, or correct the setting crt_list", h.settings.CrtList)
+		}
+		return crtList{}, err
+	}
+	return parseCrtList(data), nil
+}
+
+// absolute gives the function that completes names in the crt-list.
+func (h *haproxy) absolute() func(string) string {
+	c, err := readConfiguration(h.settings.Config)
+	if err != nil {
+		return configuration{}.absolute // the test of the configuration will tell
+	}
+	return c.absolute
+}
