@@ -48,11 +48,6 @@ func (r *runtime) lists(ctx context.Context) ([]string, error) {
 	return r.listed(ctx, "show ssl crt-list")
 }
 
-// list gives the lines of one of them.
-func (r *runtime) list(ctx context.Context, name string) ([]string, error) {
-	return r.listed(ctx, "show ssl crt-list "+name)
-}
-
 func (r *runtime) listed(ctx context.Context, command string) ([]string, error) {
 	answer, err := r.ask(ctx, command, nil)
 	if err != nil {
@@ -203,11 +198,11 @@ func (r *runtime) lineOf(ctx context.Context, list, name string) (string, error)
 	return "", nil
 }
 
-// match finds a path among names as haproxy knows them.
-func match(names []string, path string) (string, bool) {
+// match finds a path among names as haproxy knows them; empty: it is not there.
+func match(names []string, path string) string {
 	n := slices.IndexFunc(names, func(name string) bool { return samePath(name, path) })
 	if n < 0 {
-		return "", false
+		return ""
 	}
-	return names[n], true
+	return names[n]
 }

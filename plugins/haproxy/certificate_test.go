@@ -144,6 +144,9 @@ func (p *proxy) watch(t *testing.T, name string, allowed ...sdk.Deployment) *wat
 	ctx := context.WithoutCancel(t.Context())
 	go func() {
 		defer close(w.done)
+		// So often that no step is missed, and not so often that nothing else runs.
+		pace := time.NewTicker(5 * time.Millisecond)
+		defer pace.Stop()
 		for ; ; w.n++ {
 			if w.n == 2 {
 				close(first)
@@ -151,7 +154,7 @@ func (p *proxy) watch(t *testing.T, name string, allowed ...sdk.Deployment) *wat
 			select {
 			case <-w.stop:
 				return
-			default:
+			case <-pace.C:
 			}
 			address := loopback(p.tls)
 			if w.n%2 == 1 {

@@ -138,7 +138,7 @@ func (h *haproxy) explain(err error) error {
 		return sdk.Hint(err, "raise tune.bufsize in haproxy.cfg above the size of the certificate file, or set reload")
 	case errors.Is(err, errNotNamed):
 		err = sdk.WithCode(err, sdk.NotFound)
-		return sdk.Hint(err, "name crt_dir after \"crt\", or crt_list after \"crt-list\", in a bind line, and reload haproxy")
+		return sdk.Hint(err, "name crt_dir after \"crt\", or crt_list after \"crt-list\", in a bind line and reload haproxy, or set reload")
 	case errors.Is(err, errKept):
 		return sdk.Hint(sdk.WithCode(err, sdk.Unsupported), "reload haproxy, or set reload to have it done")
 	}

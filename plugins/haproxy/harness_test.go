@@ -91,7 +91,7 @@ func (p *proxy) file(name string) string {
 // shortDir is a directory with a path short enough for a socket in it.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hap")
+	dir, err := os.MkdirTemp("", "hap") //nolint:usetesting // its directories are named after the test, too long for a socket
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir

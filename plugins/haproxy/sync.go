@@ -74,7 +74,7 @@ func (h *haproxy) inMemory(ctx context.Context, file string) (inMemory, error) {
 		return m, err
 	}
 	m.open = all.open
-	m.name, _ = match(all.files, file)
+	m.name = match(all.files, file)
 	if m.name != "" {
 		if m.detail, err = h.runtime.detail(ctx, m.name); err != nil {
 			return m, err
@@ -88,7 +88,7 @@ func (h *haproxy) inMemory(ctx context.Context, file string) (inMemory, error) {
 	if h.settings.CrtList != "" {
 		place = h.settings.CrtList
 	}
-	if m.list, _ = match(lists, place); m.list == "" || m.name == "" {
+	if m.list = match(lists, place); m.list == "" || m.name == "" {
 		return m, nil
 	}
 	number, err := h.runtime.lineOf(ctx, m.list, m.name)
@@ -112,6 +112,7 @@ func (m inMemory) agrees(w wanted) bool {
 // sync makes the running haproxy serve what is on disk, without a reload. It
 // may be repeated. With lazy, what seems to agree is left alone.
 func (h *haproxy) sync(ctx context.Context, file string, lazy bool) error {
+	h.at("sync: read %s", file)
 	w, err := h.onDisk(file)
 	if err != nil {
 		return err
