@@ -9,6 +9,9 @@ BINDIR     ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSCONFDIR ?= /etc
 FUZZTIME   ?= 60s
+# Where the state of make bench is. Not among temporary files: ext4 makes new files slowly where
+# many were deleted in the last minutes.
+BENCHDIR   ?= $(BUILD)/bench
 
 # The built tree has the installed layout, so build/bin/certwright finds its plugins beside it.
 BUILD   := $(CURDIR)/build
@@ -131,7 +134,7 @@ bench: build $(BUILD)/bin/bench
 	@$(UMASK) dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	$(MAKE) --no-print-directory install DESTDIR="$$dir" PREFIX=; \
 	$(GO) test -c -trimpath -o "$$dir/pluginhost.test" ./host/internal/pluginhost; \
-	$(BUILD)/bin/bench -prefix "$$dir" -pluginhost "$$dir/pluginhost.test" $(BENCH)
+	mkdir -p $(BENCHDIR); $(BUILD)/bin/bench -dir $(BENCHDIR) -prefix "$$dir" -pluginhost "$$dir/pluginhost.test" $(BENCH)
 
 ## proto: regenerate the Go code and plugin.binpb
 proto: tools

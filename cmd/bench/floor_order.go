@@ -19,9 +19,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// atOnce is how many certificates, or authorizations of one, are worked on at
-// once, by certwright and by the floor.
-const atOnce = 8
+// atOnce is how many certificates are worked on at once, and proofsAtOnce how many
+// authorizations of one, by certwright and by the floor.
+const (
+	atOnce       = 32
+	proofsAtOnce = 16
+)
 
 // pollEvery is how long the floor waits before it asks again.
 const pollEvery = 2 * time.Millisecond
@@ -62,7 +65,7 @@ func (c *bareClient) issue(ctx context.Context, a *answers, names ...string) err
 	}
 	where := answer.Get("Location")
 	group, proving := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(proofsAtOnce)
 	for _, url := range order.Authorizations {
 		group.Go(func() error { return c.prove(proving, a, url) })
 	}

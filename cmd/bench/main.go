@@ -25,10 +25,11 @@ func main() {
 	jsonFile := flag.String("json", "", "file that the figures are written to as JSON, beside the table")
 	only := flag.String("only", "", "letters of the parts to run, for instance ae; empty: all")
 	runs := flag.Int("runs", 9, "how often each short part is run; the median counts")
+	dir := flag.String("dir", "", "directory that the state is put under; empty: the one for temporary files")
 	keep := flag.Bool("keep", false, "do not remove the state directories, and print where they are")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, options{prefix: *prefix, pluginhost: *pluginhost, json: *jsonFile, only: *only, runs: max(*runs, 1), keep: *keep})
+	err := bench(ctx, options{prefix: *prefix, pluginhost: *pluginhost, under: *dir, json: *jsonFile, only: *only, runs: max(*runs, 1), keep: *keep})
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -37,9 +38,9 @@ func main() {
 }
 
 type options struct {
-	prefix, pluginhost, json, only string
-	runs                           int
-	keep                           bool
+	prefix, pluginhost, under, json, only string
+	runs                                  int
+	keep                                  bool
 }
 
 // part is one figure of issue 3 point 10.
@@ -63,7 +64,7 @@ func bench(ctx context.Context, o options) (err error) {
 	if o.only != "" {
 		chosen = slices.DeleteFunc(chosen, func(p part) bool { return !strings.Contains(o.only, p.letter) })
 	}
-	dir, err := os.MkdirTemp("", "certwright-bench-")
+	dir, err := os.MkdirTemp(o.under, "certwright-bench-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}

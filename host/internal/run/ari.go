@@ -31,7 +31,7 @@ func (e *Engine) windows(ctx context.Context, lineages map[string]model.Lineage)
 	clients := newCAs(e)
 	defer clients.close()
 	var group errgroup.Group
-	group.SetLimit(parallel)
+	group.SetLimit(atCA)
 	var due []model.Lineage
 	for _, l := range lineages {
 		if l.Version != nil && !e.Now().Before(nextWindow(l)) {

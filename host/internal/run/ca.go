@@ -26,15 +26,23 @@ type cas struct {
 	engine  *Engine
 	mu      sync.Mutex
 	clients map[string]*ca
+	// ordering, see ca, by server.
+	ordering map[string]chan struct{}
 	// entering keeps the orders of this process from waiting for each other
 	// where the first has to register an account: by account.
 	entering sync.Map
 	warming  sync.WaitGroup
 }
 
+// atCA is how many orders a CA is asked to make at once. Each is work for it, and
+// one that is small may stumble over more.
+const atCA = 8
+
 // ca is the client as the order package knows it.
 type ca struct {
 	*acmeclient.Client
+	// ordering has a place for each newOrder that is under way.
+	ordering chan struct{}
 	// reach asks for the directory once in a run, and remembers a failure too:
 	// to wait for a CA that is down once is enough.
 	reach func() (model.Directory, error)
@@ -43,7 +51,9 @@ type ca struct {
 // Directory implements order.Registrar.
 func (c *ca) Directory(context.Context) (model.Directory, error) { return c.reach() }
 
-func newCAs(e *Engine) *cas { return &cas{engine: e, clients: map[string]*ca{}} }
+func newCAs(e *Engine) *cas {
+	return &cas{engine: e, clients: map[string]*ca{}, ordering: map[string]chan struct{}{}}
+}
 
 func (c *cas) get(ctx context.Context, r model.Request) (*ca, error) {
 	c.mu.Lock()
@@ -65,8 +75,20 @@ func (c *cas) get(ctx context.Context, r model.Request) (*ca, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.clients[key] = &ca{client, sync.OnceValues(func() (model.Directory, error) { return client.Directory(ctx) })}
+	c.clients[key] = &ca{
+		Client: client, ordering: c.atServer(r.Server),
+		reach: sync.OnceValues(func() (model.Directory, error) { return client.Directory(ctx) }),
+	}
 	return c.clients[key], nil
+}
+
+// atServer gives the places that all accounts of a run share at one CA. The lock
+// is held.
+func (c *cas) atServer(server string) chan struct{} {
+	if c.ordering[server] == nil {
+		c.ordering[server] = make(chan struct{}, atCA)
+	}
+	return c.ordering[server]
 }
 
 // bundle is the file of roots that is configured now, or else the one that the
@@ -120,6 +142,12 @@ func caRoots(bundle string) (*x509.CertPool, error) {
 
 // NewOrder implements order.CA.
 func (c *ca) NewOrder(ctx context.Context, n model.NewOrder) (model.Order, error) {
+	select {
+	case c.ordering <- struct{}{}:
+		defer func() { <-c.ordering }()
+	case <-ctx.Done():
+		return model.Order{}, context.Cause(ctx)
+	}
 	return c.NewOrderWith(ctx, acmeclient.OrderRequest(n))
 }
 

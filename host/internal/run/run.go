@@ -22,8 +22,9 @@ import (
 	"github.com/certwright/certwright/host/internal/store"
 )
 
-// parallel is how many certificates are worked on at once.
-const parallel = 8
+// parallel is how many certificates are worked on at once: enough for the disk
+// and the CA to be busy while others wait for them.
+const parallel = 32
 
 // Engine is everything that a run needs.
 type Engine struct {
