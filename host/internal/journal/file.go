@@ -12,11 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/host/internal/disk"
 )
 
 // file is a journal that this process holds the lock of.
@@ -41,9 +40,9 @@ const newPrefix = ".new-"
 // has its first line, so that nobody ever takes it for a dead one.
 func create(dir string) (*file, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, diskError("make the journal's directory", dir, err)
+		return nil, disk.Error("make the journal's directory", dir, err)
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := disk.Sync(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	for {
@@ -62,13 +61,13 @@ func tryCreate(dir string) (*file, error) {
 		if errors.Is(err, fs.ErrNotExist) { // not ours to try again
 			return nil, fmt.Errorf("make a journal: the directory %s is gone", dir)
 		}
-		return nil, diskError("make a journal in", dir, err)
+		return nil, disk.Error("make a journal in", dir, err)
 	}
 	f, err := name(dir, tmp)
 	if err != nil {
 		_ = os.Remove(tmp.Name())
 		_ = tmp.Close()
-		return nil, diskError("make a journal in", dir, err)
+		return nil, disk.Error("make a journal in", dir, err)
 	}
 	return f, nil
 }
@@ -77,7 +76,7 @@ func tryCreate(dir string) (*file, error) {
 // is given twice: the temporary ones differ while they exist, and the directory
 // is listed after ours was made.
 func name(dir string, tmp *os.File) (*file, error) {
-	if err := flock(tmp, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := disk.Flock(tmp, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, err
 	}
 	line, err := encode(header{V: formatVersion})
@@ -102,7 +101,7 @@ func name(dir string, tmp *os.File) (*file, error) {
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return nil, err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := disk.Sync(dir); err != nil {
 		_ = os.Remove(path)
 		return nil, err
 	}
@@ -138,7 +137,7 @@ func (l *file) write(r record) (seq, end int64, err error) {
 		if cut := l.f.Truncate(l.end); cut != nil {
 			l.broken = cut
 		}
-		return 0, 0, diskError("write the journal", l.path, err)
+		return 0, 0, disk.Error("write the journal", l.path, err)
 	}
 	l.seq = r.Seq
 	l.end += int64(len(line))
@@ -163,7 +162,7 @@ func (l *file) sync(end int64) error {
 		l.mu.Lock()
 		l.broken = err
 		l.mu.Unlock()
-		return diskError("sync the journal", l.path, err)
+		return disk.Error("sync the journal", l.path, err)
 	}
 	l.synced = end
 	return nil
@@ -172,9 +171,9 @@ func (l *file) sync(end int64) error {
 // remove takes the file away while it is still locked.
 func (l *file) remove() error {
 	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return diskError("remove the journal", l.path, err)
+		return disk.Error("remove the journal", l.path, err)
 	}
-	return syncDir(filepath.Dir(l.path))
+	return disk.Sync(filepath.Dir(l.path))
 }
 
 const suffix = ".jsonl"
@@ -186,7 +185,7 @@ var nameRE = regexp.MustCompile(`^[0-9]{8,18}-[0-9]+\.jsonl$`)
 func list(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, diskError("list the journals in", dir, err)
+		return nil, disk.Error("list the journals in", dir, err)
 	}
 	var names []string
 	for _, e := range entries {
@@ -205,42 +204,4 @@ func number(name string) int64 {
 	digits, _, _ := strings.Cut(name, "-")
 	n, _ := strconv.ParseInt(digits, 10, 64)
 	return n
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return diskError("sync the directory", dir, err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return diskError("sync the directory", dir, err)
-	}
-	return nil
-}
-
-// diskError says what was attempted on what, and what to do about the causes
-// that a user can mend.
-func diskError(doing, path string, err error) error {
-	var errno syscall.Errno
-	cause := err
-	if errors.As(err, &errno) {
-		cause = errno
-	}
-	wrapped := fmt.Errorf("%s %s: %w", doing, path, cause)
-	switch errno {
-	case unix.ENOSPC, unix.EDQUOT, unix.EFBIG:
-		return sdk.Hint(wrapped, "free some space (or raise the quota or file size limit) where %s is, and run the same command again", path)
-	case unix.EACCES, unix.EPERM, unix.EROFS:
-		return sdk.WithCode(sdk.Hint(wrapped, "run as a user who may do that, or choose another place with --state-dir"), sdk.PermissionDenied)
-	}
-	return wrapped
 }

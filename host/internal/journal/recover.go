@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -96,22 +97,22 @@ func peek(path string) (contents, error) {
 		return contents{}, nil
 	}
 	if err != nil {
-		return contents{}, diskError("read the journal", path, err)
+		return contents{}, disk.Error("read the journal", path, err)
 	}
 	defer f.Close() // it was only read
-	err = flock(f, unix.LOCK_SH|unix.LOCK_NB)
+	err = disk.Flock(f, unix.LOCK_SH|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return contents{}, nil
 	}
 	if err == nil {
-		err = flock(f, unix.LOCK_UN)
+		err = disk.Flock(f, unix.LOCK_UN)
 	}
 	if err != nil {
-		return contents{}, diskError("look who holds the journal", path, err)
+		return contents{}, disk.Error("look who holds the journal", path, err)
 	}
 	data, err := io.ReadAll(f)
 	if err != nil {
-		return contents{}, diskError("read the journal", path, err)
+		return contents{}, disk.Error("read the journal", path, err)
 	}
 	return read(filepath.Base(path), data)
 }
@@ -145,19 +146,19 @@ func recoverFile(ctx context.Context, path string, fn func(context.Context, Entr
 		return nil
 	}
 	if err != nil {
-		return diskError("recover the journal", path, err)
+		return disk.Error("recover the journal", path, err)
 	}
 	defer f.Close() // what was written was synced, or failed already
 	dead, err := lockDead(ctx, f)
 	if err != nil {
-		return diskError("lock the journal", path, err)
+		return disk.Error("lock the journal", path, err)
 	}
 	if !dead || !still(path, f) {
 		return nil
 	}
 	data, err := io.ReadAll(f)
 	if err != nil {
-		return diskError("read the journal", path, err)
+		return disk.Error("read the journal", path, err)
 	}
 	c, err := read(filepath.Base(path), data)
 	if err != nil {
@@ -166,7 +167,7 @@ func recoverFile(ctx context.Context, path string, fn func(context.Context, Entr
 	if c.whole < int64(len(data)) {
 		// Half a line must not stand before the lines that we add.
 		if err := f.Truncate(c.whole); err != nil {
-			return diskError("repair the journal", path, err)
+			return disk.Error("repair the journal", path, err)
 		}
 	}
 	l := &file{f: f, path: path, end: c.whole, seq: c.lastSeq}
@@ -232,9 +233,9 @@ func (l *file) retire(corrupt bool) error {
 	}
 	to := l.path + ".corrupt"
 	if err := os.Rename(l.path, to); err != nil {
-		return diskError("rename the journal "+l.path+" to", to, err)
+		return disk.Error("rename the journal "+l.path+" to", to, err)
 	}
-	return syncDir(filepath.Dir(to))
+	return disk.Sync(filepath.Dir(to))
 }
 
 // probePoll is how soon a lock that only a reader held is tried again.
@@ -247,16 +248,16 @@ func lockDead(ctx context.Context, f *os.File) (bool, error) {
 	tick := time.NewTicker(probePoll)
 	defer tick.Stop()
 	for {
-		err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
+		err := disk.Flock(f, unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err == nil, err
 		}
-		err = flock(f, unix.LOCK_SH|unix.LOCK_NB)
+		err = disk.Flock(f, unix.LOCK_SH|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return false, nil
 		}
 		if err == nil {
-			err = flock(f, unix.LOCK_UN)
+			err = disk.Flock(f, unix.LOCK_UN)
 		}
 		if err != nil {
 			return false, err
@@ -284,7 +285,7 @@ func sweep(dir string) error {
 		return nil
 	}
 	if err != nil {
-		return diskError("list the journals in", dir, err)
+		return disk.Error("list the journals in", dir, err)
 	}
 	var errs []error
 	for _, e := range entries {
@@ -301,14 +302,14 @@ func sweepOne(path string) error {
 		return nil
 	}
 	if err != nil {
-		return diskError("remove", path, err)
+		return disk.Error("remove", path, err)
 	}
 	defer f.Close() // it was not even read
-	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := disk.Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil // its run lives
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return diskError("remove", path, err)
+		return disk.Error("remove", path, err)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -218,7 +219,7 @@ func TestRecoverWhileLooking(t *testing.T) {
 	f, err := os.Open(left(t, dir, "a"))
 	must(t, err)
 	defer f.Close()
-	must(t, flock(f, unix.LOCK_SH))
+	must(t, disk.Flock(f, unix.LOCK_SH))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var r recovered
@@ -227,7 +228,7 @@ func TestRecoverWhileLooking(t *testing.T) {
 	}
 	var g errgroup.Group
 	g.Go(func() error { return Recover(t.Context(), dir, r.fn) })
-	must(t, flock(f, unix.LOCK_UN))
+	must(t, disk.Flock(f, unix.LOCK_UN))
 	must(t, g.Wait())
 	r.want(t, "a")
 }

@@ -7,14 +7,15 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
 )
 
 // staged is the lineage as it will be, kept with the files of a version until
-// lineages/<name>.json says the same. It is written after all the others, so
-// that a directory which has it is complete, and a version which has it is not
-// finished.
+// lineages/<name>.json says the same. It is written after all the others: a
+// directory in which it can be read, and in which they fit together, is
+// complete, and a version which has it is not finished.
 const staged = ".commit.json"
 
 // Commit makes what was issued for an order the newest version of its lineage,
@@ -63,20 +64,15 @@ func wanted(l model.Lineage) []model.Identifier {
 	})
 }
 
-// stage writes the public files beside the key.
+// stage writes the public files beside the key, the lineage last.
 func (s *Store) stage(dir string, l model.Lineage, issued model.Issued) error {
-	paths := pathsIn(dir)
-	for _, f := range []struct {
-		path string
-		data []byte
-	}{
-		{paths.Cert, issued.LeafPEM}, {paths.Chain, issued.ChainPEM}, {paths.Fullchain, issued.FullchainPEM},
-	} {
-		if err := s.put(f.path, 0o644, f.data); err != nil {
-			return err
-		}
+	text, err := encodeJSON(staged, lineageFile{V: formatVersion, Lineage: l})
+	if err != nil {
+		return err
 	}
-	return s.writeJSON(filepath.Join(dir, staged), lineageFile{V: formatVersion, Lineage: l})
+	return s.fillDir(dir,
+		file{certFile, 0o644, issued.LeafPEM}, file{chainFile, 0o644, issued.ChainPEM},
+		file{fullchainFile, 0o644, issued.FullchainPEM}, file{staged, 0o600, text})
 }
 
 // unstage leaves the key alone in the directory of an order.
@@ -93,7 +89,7 @@ func unstage(dir string) error {
 // same says that the lineage is the staged one.
 func (s *Store) promote(dir string, l model.Lineage, same bool) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
-		return diskError("set the mode of", dir, err)
+		return disk.Error("set the mode of", dir, err)
 	}
 	to := s.versionDir(l.Name, l.Version.Number)
 	if err := s.rename(dir, to); err != nil {
@@ -116,10 +112,10 @@ func (s *Store) finish(l model.Lineage, same bool) error {
 	from := filepath.Join(s.versionDir(l.Name, l.Version.Number), staged)
 	if same {
 		if err := os.Rename(from, s.lineagePath(l.Name)); err != nil {
-			return diskError("write", s.lineagePath(l.Name), err)
+			return disk.Error("write", s.lineagePath(l.Name), err)
 		}
 		s.step("file " + l.Name + ".json")
-		return syncDir(s.path("lineages"))
+		return disk.Sync(s.path("lineages"))
 	}
 	if err := s.saveLineage(l); err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/certwright/certwright/host/internal/disk"
 )
 
 const deletedSuffix = ".deleted"
@@ -33,10 +35,10 @@ func (s *Store) Delete(name string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		err = s.write(s.tombstone(name), nil)
 	case err != nil:
-		err = diskError("delete", s.lineagePath(name), err)
+		err = disk.Error("delete", s.lineagePath(name), err)
 	default:
 		s.step("rename " + name + ".json")
-		err = syncDir(s.path("lineages"))
+		err = disk.Sync(s.path("lineages"))
 	}
 	if err != nil {
 		return err
@@ -49,7 +51,7 @@ func (s *Store) tombstone(name string) string { return s.path("lineages", name+d
 func (s *Store) isDeleted(name string) (bool, error) {
 	_, err := os.Lstat(s.tombstone(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, diskError("look for", s.tombstone(name), err)
+		return false, disk.Error("look for", s.tombstone(name), err)
 	}
 	return err == nil, nil
 }
@@ -82,10 +84,10 @@ func (s *Store) finishDelete(name string) error {
 	}
 	archive := s.path("archive", name)
 	if err := os.RemoveAll(archive); err != nil {
-		return diskError("delete", archive, err)
+		return disk.Error("delete", archive, err)
 	}
 	s.step("remove archive " + name)
-	if err := syncDir(s.path("archive")); err != nil {
+	if err := disk.Sync(s.path("archive")); err != nil {
 		return err
 	}
 	return s.remove(s.tombstone(name))

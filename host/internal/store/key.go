@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
 )
 
@@ -85,7 +86,7 @@ func parseKey(data []byte) (crypto.Signer, error) {
 func loadKey(path string) (crypto.Signer, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, diskError("read", path, err)
+		return nil, disk.Error("read", path, err)
 	}
 	key, err := parseKey(data)
 	if err != nil {
@@ -99,15 +100,21 @@ func GenerateKey(kt model.KeyType) (crypto.Signer, error) { return generateKey(k
 
 // createKey generates a key and makes it durable.
 func (s *Store) createKey(path string, kt model.KeyType) (crypto.Signer, error) {
-	key, err := generateKey(kt)
-	if err != nil {
-		return nil, fmt.Errorf("generate the key %s: %w", path, err)
-	}
-	data, err := encodeKey(key)
+	key, data, err := makeKey(kt)
 	if err != nil {
 		return nil, err
 	}
 	return key, s.write(path, data)
+}
+
+// makeKey generates a key and gives it with the file that keeps it.
+func makeKey(kt model.KeyType) (crypto.Signer, []byte, error) {
+	key, err := generateKey(kt)
+	if err != nil {
+		return nil, nil, fmt.Errorf("generate a key: %w", err)
+	}
+	data, err := encodeKey(key)
+	return key, data, err
 }
 
 func samePublic(a, b crypto.PublicKey) bool {

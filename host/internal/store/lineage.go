@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
 )
 
@@ -194,19 +195,27 @@ func readIssued(dir string) (model.Issued, error) {
 			continue
 		}
 		if err != nil {
-			return model.Issued{}, diskError("read", f.path, err)
+			return model.Issued{}, disk.Error("read", f.path, err)
 		}
 		*f.to = data
 	}
 	return i, nil
 }
 
+// Files of a version; their names are certbot's.
+const (
+	certFile      = "cert.pem"
+	chainFile     = "chain.pem"
+	fullchainFile = "fullchain.pem"
+	privkeyFile   = "privkey.pem"
+)
+
 func pathsIn(dir string) model.Paths {
 	return model.Paths{
-		Cert:      filepath.Join(dir, "cert.pem"),
-		Chain:     filepath.Join(dir, "chain.pem"),
-		Fullchain: filepath.Join(dir, "fullchain.pem"),
-		Privkey:   filepath.Join(dir, "privkey.pem"),
+		Cert:      filepath.Join(dir, certFile),
+		Chain:     filepath.Join(dir, chainFile),
+		Fullchain: filepath.Join(dir, fullchainFile),
+		Privkey:   filepath.Join(dir, privkeyFile),
 	}
 }
 
@@ -240,7 +249,7 @@ func liveTarget(name string, version int) string {
 func readLink(path, like string) (int, error) {
 	target, err := os.Readlink(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, diskError("read the link", path, err)
+		return 0, disk.Error("read the link", path, err)
 	}
 	if err == nil {
 		if n := versionNumber(filepath.Base(target)); n > 0 && filepath.Dir(target) == filepath.Dir(like) {

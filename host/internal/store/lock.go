@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/certwright/certwright/host/internal/disk"
 )
 
 // LineageLock names the lock of a lineage.
@@ -85,30 +87,21 @@ func (s *Store) flockFile(name string, how int) (unlock func(), err error) {
 	path := s.path("locks", lockFile(name))
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, diskError("open the lock", path, err)
+		return nil, disk.Error("open the lock", path, err)
 	}
-	err = flock(f, how)
+	err = disk.Flock(f, how)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		held := &HeldError{Name: name, PID: holder(f)}
 		_ = f.Close() // it was only read
 		return nil, held
 	}
 	if err != nil {
-		return nil, errors.Join(diskError("lock", path, err), f.Close())
+		return nil, errors.Join(disk.Error("lock", path, err), f.Close())
 	}
 	noteHolder(f)
 	// Closing the only descriptor releases the lock; what Close could report
 	// does not change that.
 	return sync.OnceFunc(func() { _ = f.Close() }), nil
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 // noteHolder records our process for the messages of others. It is advice only,

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
 )
 
@@ -27,18 +29,11 @@ func (s *Store) NewKey(lineage, orderID string, kt model.KeyType) (crypto.Signer
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if err := s.change(lineage); err != nil {
-		return nil, err
-	}
-	dir := s.orderDir(lineage, orderID)
-	key, err = s.newOrderKey(lineage, dir, kt)
+	key, data, err := makeKey(kt)
 	if err != nil {
-		// Nothing half-made stays; these succeed only on what is empty.
-		_ = os.Remove(dir)
-		_ = os.Remove(s.path("archive", lineage))
 		return nil, err
 	}
-	return key, nil
+	return key, s.beginOrder(lineage, orderID, file{privkeyFile, 0o600, data})
 }
 
 // ReuseKey gives an order the key of the live version, durably, as NewKey does
@@ -53,29 +48,40 @@ func (s *Store) ReuseKey(lineage, orderID string, kt model.KeyType) (crypto.Sign
 	}
 	live, err := os.ReadFile(s.LivePaths(lineage).Privkey)
 	if err != nil {
-		return nil, diskError("read the key to be used again", s.LivePaths(lineage).Privkey, err)
+		return nil, disk.Error("read the key to be used again", s.LivePaths(lineage).Privkey, err)
 	}
-	if err := s.change(lineage); err != nil {
+	if err := s.beginOrder(lineage, orderID, file{privkeyFile, 0o600, live}); err != nil {
 		return nil, err
-	}
-	dir := s.orderDir(lineage, orderID)
-	if err := makeDir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := s.put(pathsIn(dir).Privkey, 0o600, live); err != nil {
-		return nil, errors.Join(err, removeIfThere(dir))
 	}
 	return s.OrderKey(lineage, orderID)
 }
 
-func (s *Store) newOrderKey(lineage, dir string, kt model.KeyType) (crypto.Signer, error) {
-	if err := makeDir(s.path("archive", lineage), 0o755); err != nil {
-		return nil, err
+// beginOrder makes the directory of an order with its first file, durably.
+func (s *Store) beginOrder(lineage, orderID string, first file) (err error) {
+	if err := checkOrder(lineage, orderID); err != nil {
+		return err
 	}
-	if err := makeDir(dir, 0o700); err != nil {
-		return nil, err
+	if err := s.change(lineage); err != nil {
+		return err
 	}
-	return s.createKey(pathsIn(dir).Privkey, kt)
+	dir, parent := s.orderDir(lineage, orderID), s.path("archive", lineage)
+	defer func() {
+		if err != nil {
+			// Nothing half-made stays; these succeed only on what is empty.
+			_ = os.Remove(dir)
+			_ = os.Remove(parent)
+		}
+	}()
+	if _, err := mkdir(parent, 0o755); err != nil {
+		return err
+	}
+	if _, err := mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if err := s.put(filepath.Join(dir, first.name), first.perm, first.data); err != nil {
+		return err
+	}
+	return disk.Sync(dir, parent, s.path("archive"))
 }
 
 // OrderKey gives the key of an order that was begun; the error wraps
@@ -108,13 +114,13 @@ func (s *Store) DropOrder(lineage, orderID string) error {
 	// One rename first: an order is there with all it has, or not at all.
 	tmp := s.path("archive", lineage, tempPrefix(orderPrefix+orderID)+"0")
 	if err := os.RemoveAll(tmp); err != nil {
-		return diskError("remove", tmp, err)
+		return disk.Error("remove", tmp, err)
 	}
 	if err := s.rename(dir, tmp); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(tmp); err != nil {
-		return diskError("remove", tmp, err)
+		return disk.Error("remove", tmp, err)
 	}
 	_ = os.Remove(s.path("archive", lineage)) // if this was all of the lineage
 	return nil

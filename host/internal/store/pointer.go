@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
 )
 
@@ -39,7 +40,7 @@ func (s *Store) SetPointer(instance, lineage string, version int) error {
 		return s.remove(path)
 	}
 	if _, err := os.Stat(s.versionDir(lineage, version)); err != nil {
-		return fmt.Errorf("lead %s to version %s: %w", path, versionName(version), diskError("find", s.versionDir(lineage, version), err))
+		return fmt.Errorf("lead %s to version %s: %w", path, versionName(version), disk.Error("find", s.versionDir(lineage, version), err))
 	}
 	if err := makeDir(dir, 0o755); err != nil {
 		return err

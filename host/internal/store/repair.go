@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
 )
@@ -223,6 +224,9 @@ func verifyDir(dir string, want []model.Identifier) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(issued.FullchainPEM) == 0 {
+		return nil, fmt.Errorf("in %s: %s is empty", dir, fullchainFile)
+	}
 	public, err := publicKey(dir)
 	if err != nil {
 		return nil, err
@@ -243,11 +247,11 @@ func (s *Store) Leftovers() ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, diskError("list", s.path("lineages"), err)
+		return nil, disk.Error("list", s.path("lineages"), err)
 	}
 	entries, err := dir.Readdirnames(-1) // no more than names: there may be many
 	if err = errors.Join(err, dir.Close()); err != nil {
-		return nil, diskError("list", s.path("lineages"), err)
+		return nil, disk.Error("list", s.path("lineages"), err)
 	}
 	var names []string
 	for _, entry := range entries {

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/certwright/certwright/host/internal/disk"
 )
 
 // requestFile stands in the place of the key where the certificate request was
@@ -18,20 +20,9 @@ const requestFile = "csr.pem"
 // KeepRequest keeps the certificate request of an order whose key is not here,
 // durably, as NewKey does with a key.
 func (s *Store) KeepRequest(lineage, orderID string, csr []byte) error {
-	if err := checkOrder(lineage, orderID); err != nil {
-		return err
-	}
-	if err := s.change(lineage); err != nil {
-		return err
-	}
-	if err := makeDir(s.path("archive", lineage), 0o755); err != nil {
-		return err
-	}
-	dir := s.orderDir(lineage, orderID)
-	if err := makeDir(dir, 0o700); err != nil {
-		return err
-	}
-	return s.put(filepath.Join(dir, requestFile), 0o644, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))
+	return s.beginOrder(lineage, orderID, file{
+		requestFile, 0o644, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}),
+	})
 }
 
 // HasOrder says whether there is anything of an order: a key or a request.
@@ -63,7 +54,7 @@ func publicKey(dir string) (crypto.PublicKey, error) {
 	path = filepath.Join(dir, requestFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, diskError("read", path, err)
+		return nil, disk.Error("read", path, err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
 )
 
@@ -41,7 +42,7 @@ func (s *Store) NewAccountKey(name string) (crypto.Signer, error) {
 	path := s.path("accounts", name, nextKey)
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
-			return nil, diskError("look for", path, err)
+			return nil, disk.Error("look for", path, err)
 		}
 		return nil, fmt.Errorf("change the key of account %s: an earlier change is not finished, its key is %s: %w", name, path, fs.ErrExist)
 	}
@@ -87,5 +88,5 @@ func (s *Store) DeleteAccount(name string) error {
 	if err := sweep(s.path("accounts"), name); err != nil {
 		return err
 	}
-	return syncDir(s.path("accounts"))
+	return disk.Sync(s.path("accounts"))
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -49,7 +50,7 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("find the state directory %s: %w", dir, err)
 	}
 	if err := writable(abs); err != nil {
-		return nil, diskError("use the state directory", abs, err)
+		return nil, disk.Error("use the state directory", abs, err)
 	}
 	s, err := OpenReadOnly(abs)
 	if err != nil {
@@ -181,7 +182,7 @@ func checkName(kind, name string) error {
 func readJSON(path string, v any, version *int) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return diskError("read", path, err)
+		return disk.Error("read", path, err)
 	}
 	wrong := json.Unmarshal(data, v)
 	f := format{V: *version}
@@ -208,9 +209,17 @@ func brokenFile(path string, err error) error {
 }
 
 func (s *Store) writeJSON(path string, v any) error {
+	data, err := encodeJSON(path, v)
+	if err != nil {
+		return err
+	}
+	return s.write(path, data)
+}
+
+func encodeJSON(path string, v any) ([]byte, error) {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", path, err)
+		return nil, fmt.Errorf("encode %s: %w", path, err)
 	}
-	return s.write(path, append(data, '\n'))
+	return append(data, '\n'), nil
 }

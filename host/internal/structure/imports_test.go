@@ -18,6 +18,7 @@ type row struct {
 }
 
 const (
+	disk   = "host/internal/disk"
 	model  = "host/internal/model"
 	testca = "host/testca"
 )
@@ -43,6 +44,11 @@ var table = []row{
 		reason: "configuration is the first stage; it calls none that comes after"},
 	{unit: "host/internal/pluginhost", allow: []string{"sdk", "sdk/client", model, "host/internal/sandbox"}, tests: []string{"*"},
 		reason: "it turns a binary into typed roles, started by the launcher, and sees no stage"},
+	{unit: "host/internal/store", allow: []string{"sdk", model, disk}, tests: []string{"*"},
+		reason: "it sees no stage; what it shares with the journal is in disk"},
+	{unit: "host/internal/journal", allow: []string{"sdk", model, disk}, tests: []string{"*"},
+		reason: "it sees no stage; what it shares with the store is in disk"},
+	{unit: disk, allow: []string{"sdk"}, reason: "fsync, flock and what their errors mean"},
 	{unit: "host/internal/*", allow: []string{"sdk", model}, tests: []string{"*"},
 		reason: "stages see model and declare the interfaces they need"},
 
@@ -194,6 +200,10 @@ func TestTheTableRefusesAndAllows(t *testing.T) {
 		{dir: "host/internal/order", imported: module + "/host/internal/model", ok: true},
 		{dir: "host/internal/order", imported: module + "/host/internal/store"},
 		{dir: "host/internal/order", imported: module + "/host/internal/store", test: true, ok: true},
+		{dir: "host/internal/order", imported: module + "/host/internal/disk"},
+		{dir: "host/internal/store", imported: module + "/host/internal/disk", ok: true},
+		{dir: "host/internal/store", imported: module + "/host/internal/journal"},
+		{dir: "host/internal/disk", imported: module + "/host/internal/store"},
 		{dir: "host/internal/order", imported: module + "/sdk", ok: true},
 		{dir: "host/internal/order", imported: module + "/sdk/client"},
 		{dir: "host/internal/pluginhost", imported: module + "/sdk/client", ok: true},
