@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/plan"
@@ -10,6 +11,19 @@ import (
 // Plan says what Run would do.
 func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, error) {
 	return e.plan(ctx, w, e.lineages())
+}
+
+// decide reads what exists and plans what has to be done. That may be ten
+// thousand certificates of which none is due, so the collector leaves less lying
+// about than usual, at the price of some more work.
+func (e *Engine) decide(ctx context.Context, w Want) (model.Plan, map[string]model.Lineage, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
+	lineages := e.lineages()
+	if w.BackOff {
+		e.windows(ctx, lineages)
+	}
+	p, err := e.plan(ctx, w, lineages)
+	return p, lineages, err
 }
 
 // lineages reads what exists, by name. The others are not to suffer from one

@@ -83,11 +83,7 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 	if err := e.Recover(ctx); err != nil {
 		return nil, err
 	}
-	lineages := e.lineages()
-	if w.BackOff {
-		e.windows(ctx, lineages)
-	}
-	p, err := e.plan(ctx, w, lineages)
+	p, lineages, err := e.decide(ctx, w)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -43,7 +44,8 @@ func readLineage(path, name string) (model.Lineage, error) {
 }
 
 // Lineages gives all lineages, sorted by name. One that cannot be read is named
-// in the error and does not hide the others.
+// in the error and does not hide the others. Of thousands most were obtained by
+// the same instances: these are kept once, and MUST NOT be changed in place.
 func (s *Store) Lineages() ([]model.Lineage, error) {
 	entries, err := readDir(s.path("lineages"))
 	if err != nil {
@@ -62,8 +64,13 @@ func (s *Store) Lineages() ([]model.Lineage, error) {
 	workers := min(runtime.GOMAXPROCS(0), len(names))
 	for w := range workers {
 		readers.Go(func() {
+			var before map[string]model.Instance
 			for i := w; i < len(names); i += workers {
 				read[i], errs[i] = s.Lineage(names[i])
+				if reflect.DeepEqual(read[i].Instances, before) {
+					read[i].Instances = before
+				}
+				before = read[i].Instances
 			}
 		})
 	}
