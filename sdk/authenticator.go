@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
-// Challenge types of RFC 8555 section 8 and RFC 8737. Others may appear; a
-// plugin gets only the types that its description names.
+// Challenge types of RFC 8555 section 8, RFC 8737 and
+// draft-ietf-acme-dns-account-label. Others may appear; a plugin gets only the
+// types that its description names.
 const (
-	HTTP01    = "http-01"
-	DNS01     = "dns-01"
-	TLSALPN01 = "tls-alpn-01"
+	HTTP01       = "http-01"
+	DNS01        = "dns-01"
+	TLSALPN01    = "tls-alpn-01"
+	DNSAccount01 = "dns-account-01"
 )
 
 // Challenge is one proof that the CA asks for. The host has computed all of it.
@@ -24,7 +26,8 @@ type Challenge struct {
 	// Token and KeyAuthorization are those of RFC 8555 section 8.1.
 	Token            string
 	KeyAuthorization string
-	// HTTP is set for http-01, DNS for dns-01, ALPN for tls-alpn-01.
+	// HTTP is set for http-01, DNS for dns-01 and dns-account-01, ALPN for
+	// tls-alpn-01.
 	HTTP *HTTPChallenge
 	DNS  *DNSChallenge
 	ALPN *ALPNChallenge

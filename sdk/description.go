@@ -48,13 +48,13 @@ const (
 	FeatureHealth     = "health"
 )
 
-// DNSMode says who does the DNS work around a dns-01 record.
+// DNSMode says who does the DNS work around the record of a challenge.
 type DNSMode string
 
 const (
 	// HostDNS says that the host finds the zone, follows CNAMEs and waits until every
 	// authoritative server shows the record. The zero value means this for
-	// plugins that answer dns-01; [DNS] sets it.
+	// plugins that answer dns-01 or dns-account-01; [DNS] sets it.
 	HostDNS DNSMode = "host"
 	// SelfDNS says that the plugin gets name and value only, and the CA is asked as soon
 	// as Perform returns.

@@ -38,12 +38,14 @@ type DNSProvider interface {
 	DeleteTXT(context.Context, TXT) error
 }
 
-// DNSOf makes an Authenticator for dns-01 of a provider; see [DNS].
+// DNSOf makes an Authenticator for dns-01 and dns-account-01 of a provider; see
+// [DNS].
 func DNSOf(p DNSProvider) Authenticator {
 	return dnsAuthenticator{oneByOne: oneByOne{txtRecords{p.SetTXT, p.DeleteTXT}}, provider: p}
 }
 
-// DNS makes an Authenticator for dns-01 of two functions. set adds one value to
+// DNS makes an Authenticator for dns-01 and dns-account-01 of two functions, which
+// are the same for both: the host computes name and value. set adds one value to
 // a record set and may return a receipt, for instance a record's ID; adding a
 // value that is there already is success. delete removes that one value; a
 // value that is not there is success. Neither waits for propagation and neither

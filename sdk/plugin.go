@@ -109,14 +109,14 @@ func (p Plugin) Description() (Description, error) {
 		d.Roles = append(d.Roles, RoleAuthenticator)
 		if _, ok := p.Authenticator.(dnsAuthenticator); ok {
 			if len(types) == 0 {
-				types = []string{DNS01}
+				types = []string{DNS01, DNSAccount01} // the same work; the host names the record
 			}
 			if d.DNS == "" {
 				d.DNS = HostDNS
 			}
 		}
 	}
-	if d.DNS == "" && slices.Contains(types, DNS01) {
+	if d.DNS == "" && (slices.Contains(types, DNS01) || slices.Contains(types, DNSAccount01)) {
 		d.DNS = HostDNS
 	}
 	if d.Env == "" {

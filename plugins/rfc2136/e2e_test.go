@@ -39,6 +39,31 @@ func TestCertificates(t *testing.T) {
 		want(t, got, "*."+zoneOne, zoneOne)
 		s.holds(t, "_acme-challenge."+zoneOne)
 	})
+	// The record has a label of the account's own. It is chosen only if the user
+	// says so.
+	t.Run("dns-account-01", func(t *testing.T) {
+		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
+		args := []string{
+			"-a", "rfc2136", "--set", "rfc2136.server=" + s.addr,
+			"--set", "rfc2136.tsig_name=hmac-sha256", "--set", "rfc2136.tsig_secret=@" + p.secret(t, "hmac-sha256"),
+			"-d", "account." + zoneOne, "-d", "*.account." + zoneOne,
+		}
+		for _, c := range []struct{ preferred, puts string }{
+			{"dns-account-01", "rfc2136 puts dns-account-01 for *.account." + zoneOne + ", account." + zoneOne + " in place"},
+			{"dns-account,dns", "rfc2136 puts dns-account-01 for "},
+			{"", "rfc2136 puts dns-01 for "},
+		} {
+			asked := slices.Clone(args)
+			if c.preferred != "" {
+				asked = append(asked, "--preferred-challenges", c.preferred)
+			}
+			out, err := p.run(t, append(asked, "--cert-name", "account"+strings.ReplaceAll(c.preferred, ",", "-"))...)
+			if err != nil || !strings.Contains(out, c.puts) {
+				t.Errorf("%q: %v, and this is not said: %s\n%s", c.preferred, err, c.puts, out)
+			}
+		}
+		s.holds(t, "_acme-challenge.account."+zoneOne)
+	})
 	// Two instances with a key and a zone each; one name of the first zone is
 	// delegated to the second, where it shares a record set with the zone itself.
 	t.Run("two zones and a delegated name", func(t *testing.T) {

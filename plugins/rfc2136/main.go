@@ -13,7 +13,7 @@ func declaration(r *rfc2136) sdk.Plugin {
 	return sdk.Plugin{
 		Name:          "rfc2136",
 		Version:       version,
-		Summary:       "answers dns-01 by DNS UPDATE to a name server, signed by TSIG",
+		Summary:       "answers dns-01 and dns-account-01 by DNS UPDATE to a name server, signed by TSIG",
 		Settings:      &r.settings,
 		Authenticator: sdk.DNSOf(r),
 		Permissions: sdk.Permissions{

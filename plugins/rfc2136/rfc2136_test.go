@@ -16,7 +16,7 @@ func TestDeclaration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.DNS != sdk.HostDNS || len(d.ChallengeTypes) != 1 || d.ChallengeTypes[0].Type != sdk.DNS01 {
+	if d.DNS != sdk.HostDNS || len(d.ChallengeTypes) != 2 || d.ChallengeTypes[0].Type != sdk.DNS01 || d.ChallengeTypes[1].Type != sdk.DNSAccount01 {
 		t.Errorf("dns is %q, the challenge types are %v", d.DNS, d.ChallengeTypes)
 	}
 	if !d.Permissions.UDP || d.Permissions.Children || len(d.Permissions.Read)+len(d.Permissions.Write)+len(d.Permissions.Execute) > 0 {

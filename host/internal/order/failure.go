@@ -82,6 +82,8 @@ func (e *FailedError) Hint() string {
 			return fmt.Sprintf("make sure that port 443 of %s leads from the internet to what the instance %s serves, with no TLS proxy between", name, f.Instance)
 		case sdk.DNS01:
 			return fmt.Sprintf("look whether the TXT record _acme-challenge.%s is what the instance %s writes, at every name server of the zone", name, f.Instance)
+		case sdk.DNSAccount01:
+			return fmt.Sprintf("look whether the TXT record that the instance %s writes below _acme-challenge.%s is at every name server of the zone, with the label of this account", f.Instance, name)
 		}
 	}
 	return ""

@@ -147,6 +147,72 @@ func TestFinishWhatCannotBeFinished(t *testing.T) {
 	}
 }
 
+// The CA was looking when the first run was interrupted, and the clean-up came
+// before it had seen anything.
+func TestResumedOrderIsLost(t *testing.T) {
+	w := registered(t, testca.Options{})
+	web := w.add("web")
+	ctx := w.bounded()
+	o, err := w.client.NewOrder(ctx, model.NewOrder{Identifiers: request("", "a.test", "b.test").Identifiers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.NewKey("cert", order.ID(o.URL), model.P256); err != nil {
+		t.Fatal(err)
+	}
+	a, err := w.client.Authorization(ctx, o.Authorizations[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range a.Challenges {
+		if c.Type == sdk.HTTP01 {
+			err = w.client.Accept(ctx, c.URL)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It stands as pending until the CA has been asked: the order is taken up.
+	pending := &stillPending{CA: w.client}
+	r := request("web", "a.test", "b.test")
+	deps := w.deps()
+	deps.CA, deps.Resume = pending, o.URL
+	result, err := order.Obtain(ctx, deps, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.verify(r, result)
+	if result.OrderID == order.ID(o.URL) {
+		t.Error("the lost order was finished")
+	}
+	for _, text := range []string{"going on with the order of an interrupted run", "is lost, trying again in a new one"} {
+		if !w.story.has(text) {
+			t.Errorf("not told: %s: %q", text, w.story.lines)
+		}
+	}
+	if len(web.performed) != len(web.cleaned) {
+		t.Errorf("Perform was called %d times, Cleanup %d times", len(web.performed), len(web.cleaned))
+	}
+	if err := result.Done(); err != nil {
+		t.Error(err)
+	}
+	w.idle()
+}
+
+// stillPending shows the first order as it was before the CA had looked.
+type stillPending struct {
+	order.CA
+	asked bool
+}
+
+func (p *stillPending) Order(ctx context.Context, url string) (model.Order, error) {
+	o, err := p.CA.Order(ctx, url)
+	if !p.asked {
+		p.asked, o.Status = true, model.StatusPending
+	}
+	return o, err
+}
+
 func TestResume(t *testing.T) {
 	for name, tt := range map[string]struct {
 		resumed []string

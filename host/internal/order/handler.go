@@ -96,10 +96,16 @@ func (h *handler) chooseOne(ctx context.Context, a model.Authorization, asked ma
 		reasons = append(reasons, err)
 	}
 	text := joined(reasons)
-	if len(a.Challenges) == 1 && a.Challenges[0].Type == sdk.DNS01 {
-		text += "; the CA offers dns-01 only, so an authenticator with a DNS plugin is needed"
+	if onlyDNS(a) {
+		text += "; the CA takes proofs by DNS only, so an authenticator with a DNS plugin is needed"
 	}
 	return proof{}, &noWay{text, reasons}
+}
+
+func onlyDNS(a model.Authorization) bool {
+	return len(a.Challenges) > 0 && !slices.ContainsFunc(a.Challenges, func(c model.ACMEChallenge) bool {
+		return !strings.HasPrefix(c.Type, "dns-")
+	})
 }
 
 // try finds the challenges that every instance of the way can answer.
@@ -158,7 +164,7 @@ func (h *handler) material(a model.Authorization, offered model.ACMEChallenge) (
 	case sdk.DNS01:
 		c.DNS = &sdk.DNSChallenge{Name: "_acme-challenge." + a.Identifier.Value}
 		c.DNS.Value, err = h.CA.DNS01Value(offered.Token)
-	case "dns-account-01":
+	case sdk.DNSAccount01:
 		c.DNS = &sdk.DNSChallenge{}
 		if c.DNS.Name, err = h.CA.DNSAccount01Name(a.Identifier.Value); err == nil {
 			c.DNS.Value, err = h.CA.DNS01Value(offered.Token)

@@ -23,7 +23,8 @@ const fetches = 16
 // Obtain gets a certificate for the request. If a name fails and its rule names
 // another instance, that one is tried in a new order: one with a failed
 // authorization is dead (RFC 8555 section 7.1.6). If the request allows it,
-// names that cannot be proven at all are left out of a further order.
+// names that cannot be proven at all are left out of a further order. An order of
+// an interrupted run that fails is followed by one of this run.
 func Obtain(ctx context.Context, d Deps, r model.Request) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline,
 		fmt.Errorf("the order of %s did not come to an end within %s", r.Name, deadline))
@@ -33,11 +34,20 @@ func Obtain(ctx context.Context, d Deps, r model.Request) (Result, error) {
 	for {
 		result, err := attempt(ctx, d, r, ids, tried)
 		result.Skipped = without(r.Identifiers, ids)
+		resumed := d.Resume != "" && result.OrderID == ID(d.Resume)
 		d.Resume = ""
 		if err == nil || ctx.Err() != nil {
 			return result, err
 		}
 		var failed *FailedError
+		if errors.As(err, &failed) && resumed {
+			// The run that was interrupted had asked the CA to look, and what was
+			// in place may have been taken away meanwhile: it says nothing about
+			// the names.
+			d.Story.Warn(r.Name, "%v", err)
+			d.Story.Tell(r.Name, "the order of the interrupted run is lost, trying again in a new one")
+			continue
+		}
 		if errors.As(err, &failed) && nextCandidates(r, failed, tried) {
 			d.Story.Warn(r.Name, "%v", err)
 			d.Story.Tell(r.Name, "trying the next instance of %s in a new order", strings.Join(model.Names(refused(err)), ", "))
@@ -112,6 +122,7 @@ func attempt(
 		return result, err
 	}
 	id := ID(o.URL)
+	result.OrderID = id
 	done, err := d.Journal.Ordering(r, o)
 	if err != nil {
 		return result, fmt.Errorf("journal the order: %w", err)
