@@ -66,6 +66,8 @@ type Command struct {
 
 // Result is what came of a command.
 type Result struct {
+	// Started says that there was a process.
+	Started bool
 	// Exited says that it ran and ended by itself, with Code. If not, it could
 	// not be started, was ended by Signal, or was stopped.
 	Exited bool
@@ -123,6 +125,7 @@ func Run(ctx context.Context, c Command) (Result, error) {
 		}
 		return r, c.unstarted(err)
 	}
+	r.Started = true
 	r.Held = errors.Is(err, exec.ErrWaitDelay)
 	if running.Err() != nil && err != nil && !r.Held {
 		// What it started and what does not heed SIGTERM.

@@ -98,7 +98,7 @@ func TestHowItEnds(t *testing.T) {
 		"length": {Command{Line: "true", Env: []string{"X=" + strings.Repeat("x", 3<<20)}}, false, 0, []string{"longer than the system allows"}, ""},
 	} {
 		r, err := Run(t.Context(), c.command)
-		if err == nil || r.Exited != c.exited || r.Code != c.code {
+		if err == nil || r.Exited != c.exited || r.Code != c.code || r.Started != (c.exited || r.Signal != "") {
 			t.Errorf("%s: %+v, %v", name, r, err)
 			continue
 		}

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -181,6 +182,10 @@ func prove(ctx context.Context, d Deps, r model.Request, o model.Order, tried ma
 	if len(pending) == 0 {
 		return nil
 	}
+	// A CA gives them in any order; people and scripts see them in the user's.
+	slices.SortStableFunc(pending, func(a, b model.Authorization) int {
+		return cmp.Compare(slices.Index(r.Identifiers, a.Identifier), slices.Index(r.Identifiers, b.Identifier))
+	})
 	h := &handler{Deps: d, request: r, order: o, tried: tried}
 	chosen, err := h.choose(ctx, pending)
 	if err != nil {
