@@ -1,0 +1,42 @@
+// Command certwright-plugin-apache answers http-01 challenges through a running
+// Apache httpd, and deploys certificates into its virtual hosts.
+package main
+
+import "github.com/certwright/certwright/sdk"
+
+// version is set by the linker: -ldflags "-X main.version=...".
+var version = "0.1.0"
+
+func main() { sdk.Serve(declaration(&apache{})) }
+
+func declaration(a *apache) sdk.Plugin {
+	return sdk.Plugin{
+		Name:               "apache",
+		Version:            version,
+		Summary:            "Apache httpd: answers http-01, deploys into virtual hosts",
+		Settings:           &a.settings,
+		Authenticator:      a,
+		Installer:          a,
+		ChallengeTypes:     []string{sdk.HTTP01},
+		ExclusiveResources: []sdk.Resource{{Kind: "server", Value: sdk.FromSetting("config")}},
+		Permissions: sdk.Permissions{
+			// httpd reads whatever its configuration names, when it tests it too.
+			Read: []sdk.Value{sdk.Literal("/")},
+			Write: []sdk.Value{
+				sdk.FromSetting("config"), sdk.FromSetting("server_root"),
+				sdk.Literal("/etc/apache2"), sdk.Literal("/etc/httpd"),
+			},
+			Execute: []sdk.Value{
+				sdk.FromSetting("ctl"), sdk.Literal("/usr"), sdk.Literal("/bin"), sdk.Literal("/sbin"),
+			},
+			ConnectTCP: []sdk.Value{sdk.FromSetting("http_port")},
+			BindTCP:    []sdk.Value{sdk.FromSetting("https_port")},
+			Children:   true,
+			Signals:    true,
+			// Files of the configuration may be anywhere.
+			Unconfined: true,
+			Reason:     "edits every file that the configuration of httpd includes, and runs httpd to test it",
+			Key:        sdk.KeyPath,
+		},
+	}
+}
