@@ -262,7 +262,10 @@ func (s *server) get(address, host, path string) string {
 	if err != nil {
 		return err.Error()
 	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s%s", resp.StatusCode, resp.Header.Get("Location"), body))
+	if to := resp.Header.Get("Location"); to != "" {
+		body = []byte(to)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, body))
 }
 
 // leaf is the certificate that is shown for a name; nil: none.
