@@ -1,19 +1,22 @@
 package main
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/certwright/certwright/sdk"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if installed != "" {
+		_ = os.RemoveAll(installed)
+	}
+	os.Exit(code)
+}
 
 const sites = `
 <VirtualHost *:{http}>
@@ -138,6 +141,3 @@ func TestDeclaration(t *testing.T) {
 		t.Errorf("permissions are %+v", d.Permissions)
 	}
 }
-
-var _ = http.MethodGet
-var _ = os.Args
