@@ -62,7 +62,8 @@ var versionPattern = regexp.MustCompile(`^\d+(\.\d+){0,2}$`)
 // versionHolds evaluates the arguments of IfVersion: an operator, which may be
 // left out, and a version or, between slashes or after ~, a regular expression.
 func versionHolds(have [3]int, args []string) bool {
-	operator, want := "=", ""
+	operator := "="
+	var want string
 	switch len(args) {
 	case 1:
 		want = args[0]

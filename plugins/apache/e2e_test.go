@@ -72,8 +72,8 @@ var install = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	installed = prefix
-	cmd := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "DESTDIR="+prefix, "PREFIX=") //nolint:noctx // it ends by itself
-	for _, entry := range os.Environ() {                                                                        // those of the make that runs this
+	cmd := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "DESTDIR="+prefix, "PREFIX=")
+	for _, entry := range os.Environ() { // those of the make that runs this
 		if !strings.HasPrefix(entry, "MAKE") && !strings.HasPrefix(entry, "MFLAGS") {
 			cmd.Env = append(cmd.Env, entry)
 		}

@@ -52,8 +52,6 @@ func logicalLines(data string) []line {
 // spaces are those of isspace in the C locale.
 const spaces = " \t\n\v\f\r"
 
-func isSpace(c byte) bool { return strings.IndexByte(spaces, c) >= 0 }
-
 // nextWord takes a word off the front of a line as ap_getword_conf does: quotes
 // of either kind hold one together, and within them a backslash saves a quote or
 // a backslash. A quote that is not closed ends with the line.

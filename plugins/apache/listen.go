@@ -91,7 +91,7 @@ func (c *config) listenPlace(port string) place {
 func free(listens []listen) error {
 	for _, l := range listens {
 		address := hostPort(l.host, l.port)
-		socket, err := net.Listen("tcp", address) //nolint:noctx // it does not wait for anybody
+		socket, err := net.Listen("tcp", address)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			p := sdk.Problemf(sdk.Conflict, "httpd has to listen on %s, which another program has", address)
 			p.Hint = fmt.Sprintf("find that program with ss -ltnp 'sport = :%s', or choose another https_port", l.port)

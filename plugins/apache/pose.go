@@ -305,16 +305,16 @@ func (c *config) challenged(name, port, httpsPort string) []*vhost {
 		}
 	}
 	if !taken {
-		any := false
+		plain := false
 		for _, v := range c.vhosts {
 			if v.onPort(port) && !v.secure(httpsPort) {
-				any = true
+				plain = true
 				if !slices.Contains(out, v) {
 					out = append(out, v)
 				}
 			}
 		}
-		if !any {
+		if !plain {
 			return nil
 		}
 	}

@@ -160,9 +160,9 @@ func (s *server) start() bool {
 	s.t.Helper()
 	_ = os.Remove(s.pidFile())
 	if s.root != "" {
-		s.cmd = exec.Command("/bin/sh", "-c", `. "$0" && exec "$@"`, filepath.Join(s.root, "envvars"), httpd, "-d", s.root, "-D", "FOREGROUND") //nolint:noctx // it is stopped by stop
+		s.cmd = exec.Command("/bin/sh", "-c", `. "$0" && exec "$@"`, filepath.Join(s.root, "envvars"), httpd, "-d", s.root, "-D", "FOREGROUND")
 	} else {
-		s.cmd = exec.Command(httpd, "-f", s.config, "-D", "FOREGROUND") //nolint:noctx // see above
+		s.cmd = exec.Command(httpd, "-f", s.config, "-D", "FOREGROUND")
 	}
 	s.cmd.Stderr = io.Discard
 	must(s.t, s.cmd.Start())
@@ -304,9 +304,9 @@ var portsGiven = map[int]bool{}
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it is one
+		port := l.Addr().(*net.TCPAddr).Port
 		six, err := net.Listen("tcp", fmt.Sprintf("[::1]:%d", port))
 		must(t, l.Close())
 		if err != nil {
