@@ -95,6 +95,9 @@ func (h *host) command(t *testing.T, verb string, args ...string) *exec.Cmd {
 	if verb == "run" || verb == "certonly" {
 		all = append(all, "--agree-tos", "--server", h.ca.DirectoryURL())
 	}
+	if verb == "renew" {
+		return exec.CommandContext(t.Context(), filepath.Join(h.prefix, "bin", "certwright"), append(all, args...)...)
+	}
 	for key, value := range map[string]string{
 		"binary": s.Binary, "config": s.Config, "prefix": s.Prefix, "error_log": s.ErrorLog,
 		"http_port": fmt.Sprint(s.HTTPPort), "https_port": fmt.Sprint(s.HTTPSPort),

@@ -108,7 +108,7 @@ func brokenByUs(t *testing.T, prefix string) {
 	old := h.leaf(t, "live/b.test")
 	before := w.tree(t)
 	v := visit(t, w, "a.test", "b.test")
-	h.fault(t, "break finalise: write the title")
+	h.fault(t, "break "+finalising)
 	out, err := h.try(t, "run", "--nginx", "-d", "a.test,b.test", "--cert-name", "other")
 	if err == nil || !strings.Contains(out, `unknown directive "no_such_thing"`) {
 		t.Errorf("%v\n%s", err, out)

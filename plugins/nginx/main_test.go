@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,9 +34,11 @@ const pluginName = "certwright-plugin-nginx"
 //
 //	plugin  kills the plugin
 //	host    kills the host, and the plugin with it
-//	break   writes nonsense into the file that was written last
 //
-// and removes the file, so that it happens once.
+// "break STEP" writes nonsense, at that step, into the file that was written
+// last; "break-plugin N" and "break-host N" do so before a checkpoint is
+// finalised, and kill at the N-th step after that. What has happened is noted in
+// a file, so that it happens once.
 type fault struct {
 	path   string
 	plugin *nginx
@@ -45,8 +46,9 @@ type fault struct {
 	last   string
 }
 
+const finalising = "finalise: write the title"
+
 func (f *fault) step(what string) {
-	f.count++
 	if path, ok := strings.CutPrefix(what, "place: rename to "); ok && !strings.Contains(path, "/checkpoints/") {
 		f.last = path
 	}
@@ -55,29 +57,35 @@ func (f *fault) step(what string) {
 		return
 	}
 	kind, at, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
-	number, err := strconv.Atoi(at)
-	if err != nil && kind != "break" {
+	if rest, ok := strings.CutPrefix(kind, "break"); ok {
+		if rest == "" && what == at || rest != "" && what == finalising {
+			f.spoil(strings.TrimPrefix(rest, "-"), at)
+		}
 		return
 	}
-	switch {
-	case kind == "break" && what == at && f.last != "":
-		_ = os.Remove(f.path)
-		if out, err := os.OpenFile(f.last, os.O_APPEND|os.O_WRONLY, 0); err == nil {
-			_, _ = out.WriteString("no_such_thing on;\n")
-			_ = out.Close()
-		}
-	case kind == "plugin" && number == f.count:
-		_ = os.WriteFile(f.path+".hit", []byte(what), 0o600)
-		_ = os.Remove(f.path)
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // the signal is on its way
-	case kind == "host" && number == f.count:
-		_ = os.WriteFile(f.path+".hit", []byte(what), 0o600)
-		_ = os.Remove(f.path)
+	f.count++
+	if number, err := strconv.Atoi(at); err != nil || number != f.count {
+		return
+	}
+	_ = os.Rename(f.path, f.path+".hit")
+	if kind == "host" {
 		_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
-	default:
-		_ = os.WriteFile(f.path+".count", []byte(fmt.Sprint(f.count)), 0o600)
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // the signal is on its way
+}
+
+// spoil appends nonsense. What is to happen then is the new fault.
+func (f *fault) spoil(next, at string) {
+	if f.last == "" {
+		return
+	}
+	_ = os.Remove(f.path)
+	if next != "" {
+		_ = os.WriteFile(f.path, []byte(next+" "+at), 0o600)
+	}
+	if out, err := os.OpenFile(f.last, os.O_APPEND|os.O_WRONLY, 0); err == nil {
+		_, _ = out.WriteString("no_such_thing on;\n")
+		_ = out.Close()
 	}
 }
