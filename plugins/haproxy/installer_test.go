@@ -6,12 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/certwright/certwright/sdk"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const title = "Deployed ACME Certificate"
 
@@ -67,7 +63,7 @@ func TestDeployRenewRollBack(t *testing.T) {
 			p.serves(t, "www.a.test", first)
 			between := tree(t, p.dir)
 			list := read(t, p.crtList())
-			w := p.watch(t, "a.test", first, second)
+			w := p.watch(t, "a.test")
 			deployed(t, h, second, "2")
 			p.serves(t, "a.test", second)
 			equal(t, list, read(t, p.crtList()))
@@ -79,7 +75,7 @@ func TestDeployRenewRollBack(t *testing.T) {
 			rolledBack(t, h, "a.test", "2")
 			equal(t, between, tree(t, p.dir))
 			p.serves(t, "a.test", first)
-			equal(t, []int{0, 1, 0}, w.end(t))
+			equal(t, []int{0, 1, 0}, w.end(t, leafOf(first), leafOf(second)))
 
 			rolledBack(t, h, "a.test", "1")
 			equal(t, before, tree(t, p.dir))

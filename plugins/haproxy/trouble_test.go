@@ -120,7 +120,7 @@ func TestBrokenByUs(t *testing.T) {
 				}
 				var w *watch
 				if kind == "known" {
-					w = p.watch(t, "a.test", first)
+					w = p.watch(t, "a.test")
 				}
 				if !c.test {
 					must(t, h.ConfigTest(during(t.Context(), "a.test", "2 test"), &recorder{}))
@@ -134,7 +134,7 @@ func TestBrokenByUs(t *testing.T) {
 				equal(t, before, tree(t, p.dir))
 				equal(t, memory, p.inventory(t))
 				if w != nil {
-					equal(t, []int{0}, w.end(t))
+					equal(t, []int{0}, w.end(t, leafOf(first)))
 				}
 				p.inOrder(t, p.settings(s))
 			})
@@ -416,7 +416,7 @@ func TestReload(t *testing.T) {
 			}
 			before := tree(t, p.certs())
 			deploy(first, "1")
-			w := p.watch(t, "a.test", first, second)
+			w := p.watch(t, "a.test")
 			deploy(second, "2")
 			rolledBack(t, h, "a.test", "2")
 			p.comesToServe(t, "a.test", first)
@@ -427,7 +427,7 @@ func TestReload(t *testing.T) {
 			wantError(t, h.ConfigTest(during(t.Context(), "a.test", "3 test"), &recorder{}), sdk.ConfigTestFailed, p.file("a.test"))
 			rolledBack(t, h, "a.test", "3")
 			p.comesToServe(t, "a.test", first)
-			seen := w.end(t)
+			seen := w.end(t, leafOf(first), leafOf(second))
 			if seen[0] != 0 || seen[len(seen)-1] != 0 {
 				t.Errorf("the certificates were seen in the order %v", seen)
 			}
@@ -441,12 +441,17 @@ func TestReload(t *testing.T) {
 // workers of before have let the listeners go.
 func (p *proxy) comesToServe(t *testing.T, name string, d sdk.Deployment) {
 	t.Helper()
+	p.comesToShow(t, name, leafOf(d))
+}
+
+func (p *proxy) comesToShow(t *testing.T, name string, want []byte) {
+	t.Helper()
 	inRow := 0
 	eventually(t, "the certificate is served", func() error {
 		for ; inRow < 20; inRow++ {
 			for _, address := range []string{loopback(p.tls), loopback6(p.tls)} {
 				leaf, err := served(t.Context(), address, name)
-				if err != nil || !bytes.Equal(leaf, leafOf(d)) {
+				if err != nil || !bytes.Equal(leaf, want) {
 					inRow = 0
 					return fmt.Errorf("%s serves another certificate (%w)", address, err)
 				}
