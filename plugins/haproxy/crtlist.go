@@ -63,14 +63,15 @@ func parseCrtLine(line string) (crtEntry, bool) {
 	return e, true
 }
 
-// find gives the entry of a certificate.
-func (l crtList) find(file string, absolute func(string) string) (crtEntry, bool) {
+// find gives the entries of a certificate.
+func (l crtList) find(file string, absolute func(string) string) []crtEntry {
+	var out []crtEntry
 	for _, e := range l.entries() {
 		if samePath(absolute(e.file), file) {
-			return e, true
+			out = append(out, e)
 		}
 	}
-	return crtEntry{}, false
+	return out
 }
 
 // add gives the list with one more line, ended as the others are. Haproxy takes

@@ -48,7 +48,7 @@ func TestCrtListKeepsEveryByte(t *testing.T) {
 		if rest != "/c/new.pem"+end {
 			t.Errorf("%s: %q is added", name, rest)
 		}
-		if _, ok := parseCrtList([]byte(added)).find("/c/new.pem", configuration{}.absolute); !ok {
+		if found := parseCrtList([]byte(added)).find("/c/new.pem", configuration{}.absolute); len(found) != 1 {
 			t.Errorf("%s: the new line is not found", name)
 		}
 	}
@@ -57,27 +57,31 @@ func TestCrtListKeepsEveryByte(t *testing.T) {
 func TestCrtListFinds(t *testing.T) {
 	base := configuration{crtBase: "/c"}
 	for name, want := range map[string]struct {
-		found   bool
+		found   int
 		rest    string
 		filters string
 	}{
-		"plain":          {found: true},
-		"filters":        {true, "a.test *.a.test !no.a.test", "a.test *.a.test !no.a.test"},
-		"options":        {true, "[alpn h2,http/1.1 ssl-min-ver TLSv1.2] a.test", "a.test"},
-		"options, tight": {true, "[alpn h2]a.test", "a.test"},
-		"empty options":  {true, "[] a.test", "a.test"},
-		"CRLF":           {true, "[alpn h2] a.test", "a.test"},
-		"no last end":    {found: true},
-		"tabs":           {true, "a.test", "a.test"},
-		"twice":          {true, "a.test", "a.test"},
-		"relative":       {true, "a.test", "a.test"},
-		"not UTF-8":      {found: true},
-		"vertical tab":   {true, "a.test", "a.test"},
+		"plain":          {found: 1},
+		"filters":        {1, "a.test *.a.test !no.a.test", "a.test *.a.test !no.a.test"},
+		"options":        {1, "[alpn h2,http/1.1 ssl-min-ver TLSv1.2] a.test", "a.test"},
+		"options, tight": {1, "[alpn h2]a.test", "a.test"},
+		"empty options":  {1, "[] a.test", "a.test"},
+		"CRLF":           {1, "[alpn h2] a.test", "a.test"},
+		"no last end":    {found: 1},
+		"tabs":           {1, "a.test", "a.test"},
+		"twice":          {2, "a.test", "a.test"},
+		"relative":       {1, "a.test", "a.test"},
+		"not UTF-8":      {found: 1},
+		"vertical tab":   {1, "a.test", "a.test"},
 		"empty":          {}, "comments": {}, "commented out": {},
 	} {
-		got, ok := parseCrtList([]byte(crtLists[name])).find("/c/a.pem", base.absolute)
-		if ok != want.found || got.rest != want.rest || strings.Join(got.filters, " ") != want.filters {
-			t.Errorf("%s: %+v, %v", name, got, ok)
+		all := parseCrtList([]byte(crtLists[name])).find("/c/a.pem", base.absolute)
+		if len(all) != want.found {
+			t.Errorf("%s: found %d times", name, len(all))
+		}
+		got := slices.Concat(all, []crtEntry{{}})[0]
+		if got.rest != want.rest || strings.Join(got.filters, " ") != want.filters {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 	if got := parseCrtList([]byte(crtLists["filters"])).names(); !slices.Equal(got, []string{"a.test", "*.a.test"}) {
@@ -91,10 +95,10 @@ func TestCrtListFindsBySymlink(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "real"), 0o700))
 	must(t, os.Symlink("real", filepath.Join(dir, "link")))
 	list := parseCrtList([]byte(dir + "/link/a.pem\n"))
-	if _, ok := list.find(filepath.Join(dir, "real", "a.pem"), configuration{}.absolute); !ok {
+	if len(list.find(filepath.Join(dir, "real", "a.pem"), configuration{}.absolute)) != 1 {
 		t.Error("it is not found")
 	}
-	if _, ok := list.find(filepath.Join(dir, "real", "b.pem"), configuration{}.absolute); ok {
+	if len(list.find(filepath.Join(dir, "real", "b.pem"), configuration{}.absolute)) != 0 {
 		t.Error("another one is found")
 	}
 }
@@ -120,7 +124,7 @@ func FuzzCrtList(f *testing.F) {
 		if !strings.HasPrefix(string(added.bytes()), string(data)) || string(list.bytes()) != string(data) {
 			t.Errorf("%q becomes %q", data, added.bytes())
 		}
-		if _, ok := parseCrtList(added.bytes()).find(file, configuration{}.absolute); !ok {
+		if len(parseCrtList(added.bytes()).find(file, configuration{}.absolute)) == 0 {
 			t.Errorf("%q is not found in %q", file, added.bytes())
 		}
 		if len(added.entries()) != len(list.entries())+1 {

@@ -165,7 +165,7 @@ func (h *haproxy) listWith(file string) (before, after []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, ok := list.find(file, h.absolute()); ok {
+	if len(list.find(file, h.absolute())) > 0 {
 		return list.bytes(), nil, nil
 	}
 	return list.bytes(), list.add(file).bytes(), nil

@@ -23,11 +23,16 @@ type wanted struct {
 	file string
 	// content is nil if there is no file.
 	content []byte
-	// listed: it is to be in the crt-list, or for want of one in the directory;
-	// rest is what stands behind it there.
-	listed bool
-	rest   string
+	// lines are those that it is to have in the crt-list, or for want of one in
+	// the directory: what stands behind its name.
+	lines []string
 }
+
+func (w wanted) listed() bool { return len(w.lines) > 0 }
+
+// none says whether haproxy is not to have the certificate at all, unless a bind
+// line names the very file.
+func (w wanted) none() bool { return w.content == nil || !w.listed() }
 
 // onDisk reads what haproxy would read.
 func (h *haproxy) onDisk(file string) (wanted, error) {
@@ -43,15 +48,16 @@ func (h *haproxy) onDisk(file string) (wanted, error) {
 		return w, fmt.Errorf("read the certificate that haproxy is to serve: %s is empty", file)
 	}
 	if h.settings.CrtList == "" {
-		w.listed = true
+		w.lines = []string{""}
 		return w, nil
 	}
 	list, err := h.readCrtList()
 	if err != nil {
 		return w, err
 	}
-	entry, ok := list.find(file, h.absolute())
-	w.listed, w.rest = ok, entry.rest
+	for _, e := range list.find(file, h.absolute()) {
+		w.lines = append(w.lines, e.rest)
+	}
 	return w, nil
 }
 
@@ -101,12 +107,12 @@ func (m inMemory) agrees(w wanted) bool {
 	switch serial := serialOf(w.content); {
 	case m.open != "" && samePath(m.open, w.file):
 		return false
-	case w.content == nil:
-		return m.name == ""
-	case m.name == "" || serial == nil || m.serial == nil || m.serial.Cmp(serial) != 0:
+	case m.name == "":
+		return w.none()
+	case w.content == nil || serial == nil || m.serial == nil || m.serial.Cmp(serial) != 0:
 		return false
 	}
-	return m.list == "" || m.listed == w.listed
+	return m.list == "" || m.listed == w.listed()
 }
 
 // sync makes the running haproxy serve what is on disk, without a reload. It
@@ -133,53 +139,61 @@ func (h *haproxy) sync(ctx context.Context, file string, lazy bool) error {
 			return err
 		}
 	}
-	if w.content == nil {
-		err = h.drop(ctx, m)
-	} else {
-		err = h.serve(ctx, w, m)
-	}
-	if err != nil {
+	if err := h.bring(ctx, w, m); err != nil {
 		return fmt.Errorf("have haproxy serve %s: %w", file, err)
 	}
 	return nil
 }
 
-// serve brings content into haproxy, and the place where it is used.
-func (h *haproxy) serve(ctx context.Context, w wanted, m inMemory) error {
-	used := m.status == "Used"
-	if !used && (m.list == "" || !w.listed) {
+func (h *haproxy) bring(ctx context.Context, w wanted, m inMemory) error {
+	if w.none() {
+		gone, err := h.drop(ctx, w, m)
+		if gone || err != nil {
+			return err
+		}
+	}
+	if m.status != "Used" && m.list == "" {
 		return errNotNamed
 	}
-	created := m.name == ""
-	var err error
-	if created {
-		m.name = w.file
-		if !h.named(m.list) { // a directory wants its own spelling
-			m.name = filepath.Join(m.list, filepath.Base(w.file))
-		}
-		err = h.runtime.create(ctx, m.name, w.content)
-	} else {
-		err = h.runtime.replace(ctx, m.name, w.content)
+	if m.name == "" {
+		return h.begin(ctx, w, m)
 	}
-	if err != nil {
+	if err := h.runtime.replace(ctx, m.name, w.content); err != nil {
 		return err
 	}
-	switch {
-	case m.list == "" || m.listed == w.listed:
-	case w.listed:
-		err = h.runtime.insert(ctx, m.list, m.name, w.rest)
-	default:
-		err = h.takeOut(ctx, m)
-	}
-	if err != nil {
-		if created {
-			ctx, cancel := undoing(ctx)
-			defer cancel()
-			err = errors.Join(err, h.runtime.forget(ctx, m.name))
+	if m.list != "" && !m.listed {
+		if err := h.insert(ctx, w, m); err != nil {
+			return err
 		}
-		return err
 	}
 	return h.served(ctx, m.name, w)
+}
+
+// begin brings a certificate that haproxy does not know, and its place; or
+// neither.
+func (h *haproxy) begin(ctx context.Context, w wanted, m inMemory) error {
+	m.name = w.file
+	if !h.named(m.list) { // a directory wants its own spelling
+		m.name = filepath.Join(m.list, filepath.Base(w.file))
+	}
+	if err := h.runtime.create(ctx, m.name, w.content); err != nil {
+		return err
+	}
+	if err := h.insert(ctx, w, m); err != nil {
+		ctx, cancel := undoing(ctx)
+		defer cancel()
+		return errors.Join(err, h.runtime.takeOut(ctx, m.list, m.name), h.runtime.forget(ctx, m.name))
+	}
+	return h.served(ctx, m.name, w)
+}
+
+func (h *haproxy) insert(ctx context.Context, w wanted, m inMemory) error {
+	for _, rest := range w.lines {
+		if err := h.runtime.insert(ctx, m.list, m.name, rest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // named says whether a place is the crt-list, not a directory.
@@ -202,28 +216,27 @@ func (h *haproxy) served(ctx context.Context, name string, w wanted) error {
 	return nil
 }
 
-// drop takes a certificate away that was inserted and is gone from disk.
-func (h *haproxy) drop(ctx context.Context, m inMemory) error {
+// drop takes a certificate away that was inserted and is gone from disk, or from
+// the list. gone is false if haproxy goes on with it, by a bind line that names
+// the file.
+func (h *haproxy) drop(ctx context.Context, w wanted, m inMemory) (gone bool, err error) {
 	if m.name == "" {
-		return nil
+		return true, nil
 	}
-	if err := h.takeOut(ctx, m); err != nil {
-		return err
+	if m.listed {
+		if err := h.runtime.takeOut(ctx, m.list, m.name); err != nil {
+			return false, fmt.Errorf("%w: %w", errKept, err)
+		}
+	}
+	if w.content != nil {
+		if now, err := h.runtime.detail(ctx, m.name); err != nil || now.status == "Used" {
+			return false, err
+		}
 	}
 	if err := h.runtime.forget(ctx, m.name); err != nil {
-		return fmt.Errorf("%w: %w", errKept, err)
+		return false, fmt.Errorf("%w: %w", errKept, err)
 	}
-	return nil
-}
-
-func (h *haproxy) takeOut(ctx context.Context, m inMemory) error {
-	if m.list == "" || !m.listed {
-		return nil
-	}
-	if err := h.runtime.takeOut(ctx, m.list, m.name); err != nil {
-		return fmt.Errorf("%w: %w", errKept, err)
-	}
-	return nil
+	return true, nil
 }
 
 func (h *haproxy) readCrtList() (crtList, error) {

@@ -392,6 +392,33 @@ func TestOwnersLine(t *testing.T) {
 	}
 }
 
+// What a crt-list has several lines of is inserted with all of them; what was
+// there as a file but in no list is forgotten again.
+func TestLinesAndFileOfBefore(t *testing.T) {
+	s := setup{crtList: true}
+	p := start(t, s)
+	old, d := issue(t, "a.test", "a.test", "b.test"), issue(t, "a.test", "a.test", "b.test")
+	write(t, p.file("a.test"), string(pemOf(t, old)))
+	before := tree(t, p.dir)
+	h := plugin(t, p.settings(s), t.TempDir())
+	deployed(t, h, d, "1")
+	p.serves(t, "a.test", d)
+	p.inOrder(t, p.settings(s))
+	rolledBack(t, h, "a.test", "1")
+	equal(t, before, tree(t, p.dir))
+	p.inOrder(t, p.settings(s))
+
+	write(t, p.crtList(), read(t, p.crtList())+p.file("a.test")+" a.test\n"+p.file("a.test")+" [alpn h2,http/1.1] b.test\n")
+	deployed(t, h, d, "2")
+	p.serves(t, "a.test", d)
+	p.serves(t, "b.test", d)
+	equal(t, 2, strings.Count(p.say(t, "show ssl crt-list "+p.crtList()), p.file("a.test")))
+	p.inOrder(t, p.settings(s))
+	rolledBack(t, h, "a.test", "2")
+	p.serves(t, "a.test", old) // the lines are its owner's, and were there
+	p.inOrder(t, p.settings(s))
+}
+
 // Without the runtime API: a reload by the master, and by a new process that
 // takes the listeners over. No request fails, and a certificate that the server
 // would not take is never served.
