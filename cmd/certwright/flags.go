@@ -53,13 +53,17 @@ func (c *cli) globalFlags(f *pflag.FlagSet) {
 
 // caFlags are those of verbs that speak to a CA.
 func (c *cli) caFlags(f *pflag.FlagSet) {
-	f.Var(scalar{c.scalars, "server"}, "server", "CA: letsencrypt, letsencrypt-staging or a directory URL (default letsencrypt)")
-	f.BoolVar(&c.staging, "staging", false, "the same as --server letsencrypt-staging")
-	f.BoolVar(&c.staging, "test-cert", false, "the same as --staging")
+	c.serverFlags(f)
 	c.trustFlags(f)
 	f.StringVar(&c.args.Account, "account", "", "name of the account to use")
 	f.StringVar(&c.eabKid, "eab-kid", "", "key identifier of an external account binding")
 	f.StringVar(&c.eabHMACKey, "eab-hmac-key", "", "its HMAC key: @FILE or =env:NAME")
+}
+
+func (c *cli) serverFlags(f *pflag.FlagSet) {
+	f.Var(scalar{c.scalars, "server"}, "server", "CA: letsencrypt, letsencrypt-staging or a directory URL (default letsencrypt)")
+	f.BoolVar(&c.staging, "staging", false, "the same as --server letsencrypt-staging")
+	f.BoolVar(&c.staging, "test-cert", false, "the same as --staging")
 }
 
 // trustFlags are those that may be needed although the CA and its account are

@@ -85,6 +85,26 @@ func (c *cli) pluginsCommand() *cobra.Command {
 	return cmd
 }
 
+func (c *cli) doctorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what will go wrong: plugins, keys, disk, clock, CAs, resolvers, renewals",
+		Long: "Look for what will go wrong, and say what to do. Nothing is changed, and no certificate is asked for.\n" +
+			"Ends with 1 if something needs a hand.",
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			return host.Doctor(cmd.Context(), base)
+		},
+	}
+	c.serverFlags(cmd.Flags())
+	cmd.Flags().Var(scalar{c.scalars, "ca_bundle"}, "ca-bundle", "PEM file of roots to trust for the connection to the CA")
+	return cmd
+}
+
 func (c *cli) configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",

@@ -90,7 +90,7 @@ func (c *cli) root() *cobra.Command {
 	root.AddCommand(
 		c.runCommand(), c.certonlyCommand(), c.installCommand(), c.renewCommand(), c.rollbackCommand(),
 		c.revokeCommand(), c.deleteCommand(), c.accountCommand(),
-		c.certificatesCommand(), c.planCommand(), c.pluginsCommand(), c.configCommand(), c.versionCommand(),
+		c.certificatesCommand(), c.planCommand(), c.pluginsCommand(), c.configCommand(), c.doctorCommand(), c.versionCommand(),
 	)
 	return root
 }

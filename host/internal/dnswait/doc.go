@@ -106,6 +106,9 @@ func New(o Options) (*Finder, error) {
 	return f, nil
 }
 
+// Resolvers that are asked, as host:port.
+func (f *Finder) Resolvers() []string { return slices.Clone(f.resolvers) }
+
 // system gives the resolvers of this machine. None is no error before one is
 // needed.
 func system(path string) []string {

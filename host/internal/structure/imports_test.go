@@ -33,7 +33,7 @@ var table = []row{
 
 	{unit: "=host", allow: []string{"sdk", "host/config", model, "host/internal/run", "host/internal/plan",
 		"host/internal/pluginhost", "host/internal/sandbox", "host/internal/store", "host/internal/journal",
-		"host/internal/report", "host/internal/lockfile"}, tests: []string{"*"},
+		"host/internal/report", "host/internal/lockfile", "host/internal/doctor"}, tests: []string{"*"},
 		reason: "a verb calls run, or shows what one stage knows; order, deploy and acmeclient act, and only run calls them"},
 	{unit: "host/internal/run", allow: []string{"sdk", "host/config", "host/internal/*"}, tests: []string{"*"},
 		reason: "the one place that sees all stages"},
