@@ -24,7 +24,7 @@ MODULES := . $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod examples/*/go.mod
 
 # Other directories than the standard ones are compiled in, so that an installed program finds
 # them; with the standard ones the bytes depend on the source and VERSION alone.
-GO_LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
+GO_LDFLAGS := -s -w -X main.version=$(VERSION)
 ifneq ($(LIBEXECDIR),$(PREFIX)/libexec)
 GO_LDFLAGS += -X main.libexecDir=$(LIBEXECDIR)
 endif
