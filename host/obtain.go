@@ -37,7 +37,10 @@ func Obtain(ctx context.Context, b Base, r ObtainRequest) (outcomes []Outcome, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
-	e.NewKey, e.Debug, e.DryRun = r.NewKey, r.Debug, r.DryRun
+	e.NewKey, e.Debug, e.DryRun, e.Verb = r.NewKey, r.Debug, r.DryRun, "run"
+	if r.NoDeploy {
+		e.Verb = "certonly"
+	}
 	return e.Run(ctx, b.want(r))
 }
 
@@ -51,7 +54,7 @@ func MakePlan(ctx context.Context, b Base, r ObtainRequest) (Plan, error) {
 	e := &run.Engine{Config: b.Config, Store: s, Terminal: b.Terminal, Now: b.now()}
 	want := b.want(r)
 	if asksNothing(r.Args) {
-		want.Requests = settled(r.Args, b.everything)
+		want.Requests = b.settled(r.Args, b.everything)
 	}
 	return e.Plan(ctx, want)
 }
@@ -63,7 +66,7 @@ func asksNothing(a config.Args) bool {
 func (b Base) want(r ObtainRequest) run.Want {
 	return run.Want{
 		Force: r.Force, NoDeploy: r.NoDeploy, BackOff: asksNothing(r.Args),
-		Requests: settled(r.Args, func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+		Requests: b.settled(r.Args, func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if asksNothing(r.Args) {
 				return b.configured(lineages)
 			}
@@ -77,15 +80,17 @@ func (b Base) want(r ObtainRequest) run.Want {
 type requests = func(context.Context, map[string]model.Lineage) ([]model.Request, error)
 
 // settled refuses settings for instances that no certificate uses.
-func settled(a config.Args, wanted requests) requests {
+func (b Base) settled(a config.Args, wanted requests) requests {
 	return func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 		all, err := wanted(ctx, lineages)
 		if err != nil {
 			return nil, err
 		}
 		var used []string
-		for _, r := range all {
-			used = append(used, r.Uses()...)
+		for i := range all {
+			all[i].Always = b.Config.Hooks
+			all[i].HookRules = a.Or(all[i].HookRules)
+			used = append(used, all[i].Uses()...)
 		}
 		return all, a.CheckSets(used)
 	}
@@ -169,9 +174,7 @@ func (b Base) inherit(r, base model.Request, a config.Args) model.Request {
 	}
 	r.AllOrNothing = r.AllOrNothing || base.AllOrNothing
 	r.Enhance = union(base.Enhance, r.Enhance)
-	if len(r.Hooks) == 0 {
-		r.Hooks = base.Hooks
-	}
+	r.Hooks = config.MergeHooks(base.Hooks, r.Hooks)
 	if r.CABundle == "" && r.Server == base.Server {
 		r.CABundle = base.CABundle
 	}
@@ -181,9 +184,12 @@ func (b Base) inherit(r, base model.Request, a config.Args) model.Request {
 	if len(a.Domains()) == 0 && len(a.CSR) == 0 && a.Account == "" && !b.Config.ServerGiven {
 		r.Server, r.Account = base.Server, base.Account
 	}
+	rules := r.Or(base.HookRules)
+	r.HookRules = config.HookRules{}
 	if r.Options == (config.Options{}) {
 		r.Options = base.Options
 	}
+	r.HookRules = rules
 	if a.KeyType == "" && base.KeyType != "" {
 		r.KeyType = base.KeyType
 	}

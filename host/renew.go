@@ -31,14 +31,14 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
-	e.DryRun = r.DryRun
+	e.DryRun, e.Verb = r.DryRun, "renew"
 	return e.Run(ctx, run.Want{
 		Force: r.Force, BackOff: r.CertName == "",
-		Requests: settled(r.Args, func(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+		Requests: b.settled(r.Args, func(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if r.CertName == "" {
 				requests, err := b.existing(lineages)
 				for i := range requests {
-					requests[i].AllOrNothing = requests[i].AllOrNothing || r.Args.AllOrNothing
+					requests[i] = renewing(requests[i], r.Args)
 				}
 				return requests, err
 			}
@@ -46,10 +46,16 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 				return nil, err
 			}
 			request, _ := b.base(r.CertName, lineages)
-			request.AllOrNothing = request.AllOrNothing || r.Args.AllOrNothing
-			return []model.Request{request}, nil
+			return []model.Request{renewing(request, r.Args)}, nil
 		}),
 	})
+}
+
+// renewing is a request with what the command line of renew says.
+func renewing(r model.Request, a config.Args) model.Request {
+	r.AllOrNothing = r.AllOrNothing || a.AllOrNothing
+	r.Hooks = config.MergeHooks(r.Hooks, a.HookNames())
+	return r
 }
 
 // existing gives every lineage.
@@ -117,6 +123,7 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
+	e.Verb = "install"
 	keyPath, err := filepath.Abs(r.KeyPath)
 	if r.KeyPath == "" || err != nil {
 		keyPath = ""

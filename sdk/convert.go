@@ -165,7 +165,7 @@ func hookEventFromProto(e *pb.HookEvent) HookEvent {
 		OrderURL: e.GetOrderUrl(), CSR: e.GetCsr(), PollIdentifier: e.GetPollIdentifier(),
 		LeafPEM: e.GetLeafPem(), ChainPEM: e.GetChainPem(), FullchainPEM: e.GetFullchainPem(), CertificateRaw: e.GetCertificateRaw(),
 		RenewedIdentifiers: identifiersFromProto(e.GetRenewedIdentifiers()), FailedIdentifiers: identifiersFromProto(e.GetFailedIdentifiers()),
-		HTTPBody: e.GetHttpBody(), HTTPResource: e.GetHttpResource(), KeyType: e.GetKeyType(), Fatal: e.GetFatal(), Server: e.GetServer(),
+		HTTPBody: e.GetHttpBody(), HTTPResource: e.GetHttpResource(), KeyType: e.GetKeyType(), Fatal: e.GetFatal(), Server: e.GetServer(), Verb: e.GetVerb(),
 	}
 	for _, h := range e.GetHttpHeaders() {
 		out.HTTPHeaders = append(out.HTTPHeaders, HTTPHeader{Name: h.GetName(), Value: h.GetValue()})

@@ -48,9 +48,9 @@ const (
 
 // Hook is told what happens.
 type Hook interface {
-	// Run is called for each event that Plugin.HookEvents names, and may be
-	// called for several certificates at once. What its error means depends on
-	// the event; see there. Where nothing is said it is a warning.
+	// Run is called for each event that Plugin.HookEvents names, one after the
+	// other. What its error means depends on the event; see there. Where nothing is
+	// said it is a warning.
 	Run(context.Context, HookEvent, Reporter) (HookResult, error)
 }
 
@@ -66,6 +66,8 @@ type HookEvent struct {
 	KeyType string
 	Server  string
 	DryRun  bool
+	// Verb is "run", "certonly", "renew" or "install".
+	Verb string
 	// Fatal says that an error fails the certificate (or the run).
 	Fatal bool
 

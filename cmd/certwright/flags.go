@@ -92,6 +92,7 @@ func (c *cli) certificateFlags(f *pflag.FlagSet) {
 	c.optionFlags(f)
 	c.settingFlags(f)
 	c.aliasFlags(f)
+	c.hookFlags(f)
 }
 
 // optionFlags are those of a certificate beyond its names.

@@ -112,6 +112,7 @@ func (c *cli) renewCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&c.force, "force-renewal", false, "renew even what is not due")
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA, keep and deploy nothing")
 	c.togetherFlag(cmd.Flags())
+	c.hookFlags(cmd.Flags())
 	c.settingFlags(cmd.Flags())
 	c.trustFlags(cmd.Flags())
 	return cmd

@@ -42,6 +42,13 @@ type Config struct {
 	// PluginDirs are searched before the usual places.
 	PluginDirs []string
 
+	// HookRules are those of certificates that have none of their own.
+	HookRules model.HookRules
+	// Hooks of every certificate.
+	Hooks []string
+	// HookSettings are settings for this run of all instances of a plugin.
+	HookSettings map[string]map[string]any
+
 	Accounts     []Account
 	DNS          DNS
 	Instances    []Instance

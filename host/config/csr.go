@@ -6,12 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/certwright/certwright/host/internal/model"
 )
 
-// parseCSR reads a certificate request and the names that it asks for.
-func parseCSR(a Args) (der []byte, names []string, err error) {
-	der = a.CSR
-	if block, _ := pem.Decode(a.CSR); block != nil {
+// ParseCSR reads a certificate request (DER or PEM) that was made elsewhere.
+func ParseCSR(data []byte) (der []byte, ids []model.Identifier, err error) {
+	der, names, err := readCSR(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, err = ParseIdentifiers(names)
+	return der, ids, err
+}
+
+func readCSR(data []byte) (der []byte, names []string, err error) {
+	der = data
+	if block, _ := pem.Decode(data); block != nil {
 		if block.Type != "CERTIFICATE REQUEST" && block.Type != "NEW CERTIFICATE REQUEST" {
 			return nil, nil, fmt.Errorf("the file holds a %s, not a certificate request", block.Type)
 		}
@@ -31,9 +42,18 @@ func parseCSR(a Args) (der []byte, names []string, err error) {
 	if cn := request.Subject.CommonName; cn != "" && !slices.Contains(names, cn) {
 		names = append([]string{cn}, names...)
 	}
-	switch {
-	case len(names) == 0:
+	if len(names) == 0 {
 		return nil, nil, errors.New("the request asks for no name")
+	}
+	return der, names, nil
+}
+
+// parseCSR reads a certificate request and the names that it asks for.
+func parseCSR(a Args) (der []byte, names []string, err error) {
+	if der, names, err = readCSR(a.CSR); err != nil {
+		return nil, nil, err
+	}
+	switch {
 	case len(a.Domains()) > 0:
 		return nil, nil, errors.New("the names are those of the request: leave -d out")
 	case a.KeyType != "" || a.ReuseKey:

@@ -22,6 +22,8 @@ var instanceName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 type decoder struct {
 	file string
 	errs []error
+	// commands are instances for commands of hooks.
+	commands []Instance
 }
 
 // decode appends what the file says to cfg.
@@ -49,7 +51,11 @@ func decode(file string, data []byte, cfg *Config) error {
 			d.scalar(n, key, kind)
 		}
 	}
-	d.object(root, "the configuration", fields)
+	fields["hooks"] = func(n *yaml.Node) { cfg.Hooks = append(cfg.Hooks, d.hooks(n)...) }
+	d.object(root, "the configuration", d.hookRules(&cfg.HookRules, fields))
+	for _, i := range d.commands {
+		cfg.addHook(i)
+	}
 	return errors.Join(d.errs...)
 }
 
@@ -272,7 +278,7 @@ func (d *decoder) settings(n *yaml.Node, into map[string]Value) {
 
 func (d *decoder) certificate(n *yaml.Node) Certificate {
 	c := Certificate{Pos: d.pos(n)}
-	d.object(n, "a certificate", map[string]func(*yaml.Node){
+	d.object(n, "a certificate", d.hookRules(&c.HookRules, map[string]func(*yaml.Node){
 		"name":    func(n *yaml.Node) { c.Name = d.text(n, "name") },
 		"names":   func(n *yaml.Node) { c.Names = d.texts(n, "names") },
 		"account": func(n *yaml.Node) { c.Account = d.text(n, "account") },
@@ -292,7 +298,7 @@ func (d *decoder) certificate(n *yaml.Node) Certificate {
 		"deploy":         func(n *yaml.Node) { c.Deploy = d.texts(n, "deploy") },
 		"all_or_nothing": func(n *yaml.Node) { c.AllOrNothing = d.boolean(n, "all_or_nothing") },
 		"enhance":        func(n *yaml.Node) { c.Enhance = d.enhancements(n) },
-		"hooks":          func(n *yaml.Node) { c.Hooks = d.texts(n, "hooks") },
+		"hooks":          func(n *yaml.Node) { c.Hooks = d.hooks(n) },
 
 		"required_profile":      func(n *yaml.Node) { c.RequiredProfile = d.text(n, "required_profile") },
 		"preferred_profile":     func(n *yaml.Node) { c.PreferredProfile = d.text(n, "preferred_profile") },
@@ -302,7 +308,7 @@ func (d *decoder) certificate(n *yaml.Node) Certificate {
 		"not_before":            func(n *yaml.Node) { c.NotBefore = d.text(n, "not_before") },
 		"not_after":             func(n *yaml.Node) { c.NotAfter = d.text(n, "not_after") },
 		"allow_subset_of_names": func(n *yaml.Node) { c.AllowSubset = d.boolean(n, "allow_subset_of_names") },
-	})
+	}))
 	if len(c.Names) == 0 {
 		d.fail(n, "a certificate wants names")
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,7 @@ func Load(s Sources) (*Config, error) {
 	if cfg.ConfigDir, err = absolute(dir); err != nil {
 		return nil, fmt.Errorf("configuration directory %s: %w", dir, err)
 	}
+	cfg.completeHooks()
 	return cfg, cfg.check()
 }
 
@@ -238,7 +240,7 @@ func (c *Config) checkCertificate(cert Certificate) []error {
 	if _, ok := c.Account(cert.Account); cert.Account != "" && !ok {
 		errs = append(errs, errorAt(cert.Pos, "certificate %s: there is no account %q", cert.Name, cert.Account))
 	}
-	uses := append(append([]string{}, cert.Deploy...), cert.Hooks...)
+	uses := slices.Concat(cert.Deploy, cert.Hooks, c.Hooks)
 	for _, r := range cert.Authenticate {
 		uses = append(uses, r.Instances()...)
 	}

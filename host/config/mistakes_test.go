@@ -15,7 +15,7 @@ func TestMistakes(t *testing.T) {
 		files map[string]string // the main file has the name ""
 		want  []string
 	}{
-		"unknown key":      {one("emial: a@b\n"), []string{`1:1: the configuration has no key "emial"; it has accounts, agree_tos, ca_bundle, certificates, dns, email, instances, key_type, server, state_dir`}},
+		"unknown key":      {one("emial: a@b\n"), []string{`1:1: the configuration has no key "emial"; it has accounts, agree_tos, allow_post_hook_failure, allow_pre_hook_failure, allow_success_hook_failure, ca_bundle, certificates, dns, email, hooks, ignore_post_hook_failure, ignore_pre_hook_failure, ignore_success_hook_failure, instances, key_type, server, state_dir`}},
 		"another spelling": {one("dns: {skip: true}\nKeyType: p256\n"), []string{`2:1: the configuration has no key "KeyType"; did you mean "key_type"?`}},
 		"missing s":        {one("certificate: []\n"), []string{`1:1: the configuration has no key "certificate"; did you mean "certificates"?`}},
 		"tab":              {one("dns:\n\tskip: true\n"), []string{`2:1: a tab stands here: YAML is indented with spaces, tabs are not allowed`}},

@@ -35,9 +35,15 @@ type Args struct {
 	// AllOrNothing deploys to all installers or to none.
 	AllOrNothing bool
 	// Enhance lists what the installers are to set beside the certificate.
-	Enhance  []string
+	Enhance []string
+	// Hooks are instances, Commands run as certbot runs them.
 	Hooks    []string
-	CertName string
+	Commands []HookCommand
+	// RunDeployHooks runs deploy hooks in a dry run; NoHookValidation takes
+	// commands that cannot be found.
+	RunDeployHooks   bool
+	NoHookValidation bool
+	CertName         string
 	// KeyType of the certificate; empty: the global one.
 	KeyType   model.KeyType
 	Preferred []string
@@ -93,6 +99,7 @@ func (c *Config) Apply(a Args) error {
 			errs = append(errs, errorAt(Pos{}, "--set %s: %v", key, err))
 		}
 	}
+	c.applyHooks(a)
 	errs = append(errs, c.applyWebroots(a.Ordered))
 	return errors.Join(errs...)
 }
@@ -203,7 +210,7 @@ func domainBeforeWebroot(ordered []Arg) bool {
 func (c *Config) Request(a Args) (model.Request, error) {
 	cert := Certificate{
 		Name: a.CertName, Names: a.Domains(), Account: a.Account, KeyType: a.KeyType,
-		Preferred: ChallengeTypes(a.Preferred), Deploy: a.Installers, Hooks: a.Hooks,
+		Preferred: ChallengeTypes(a.Preferred), Deploy: a.Installers, Hooks: a.HookNames(),
 		AllOrNothing: a.AllOrNothing, Enhance: a.Enhance, Options: a.Options,
 	}
 	var err error
@@ -249,7 +256,7 @@ func (c *Config) request(cert Certificate) (model.Request, error) {
 	}
 	r := model.Request{
 		Name: cert.Name, Identifiers: ids, KeyType: cert.KeyType, Account: cert.Account, Server: cert.Server,
-		Authenticate: cert.Authenticate, Deploy: cert.Deploy, Hooks: cert.Hooks, Preferred: cert.Preferred,
+		Authenticate: cert.Authenticate, Deploy: cert.Deploy, Hooks: cert.Hooks, Always: c.Hooks, Preferred: cert.Preferred,
 		AllOrNothing: cert.AllOrNothing, Enhance: cert.Enhance, CABundle: c.CABundle, Options: cert.Options,
 	}
 	if err := checkOptions(r.Options); err != nil {

@@ -164,7 +164,7 @@ func hookEventToProto(e sdk.HookEvent) *pb.HookEvent {
 		OrderUrl: e.OrderURL, Csr: e.CSR, PollIdentifier: e.PollIdentifier,
 		LeafPem: e.LeafPEM, ChainPem: e.ChainPEM, FullchainPem: e.FullchainPEM, CertificateRaw: e.CertificateRaw,
 		RenewedIdentifiers: identifiersToProto(e.RenewedIdentifiers), FailedIdentifiers: identifiersToProto(e.FailedIdentifiers),
-		HttpBody: e.HTTPBody, HttpResource: e.HTTPResource, KeyType: e.KeyType, Fatal: e.Fatal, Server: e.Server,
+		HttpBody: e.HTTPBody, HttpResource: e.HTTPResource, KeyType: e.KeyType, Fatal: e.Fatal, Server: e.Server, Verb: e.Verb,
 	}
 	for _, h := range e.HTTPHeaders {
 		out.HttpHeaders = append(out.HttpHeaders, &pb.HttpHeader{Name: h.Name, Value: h.Value})

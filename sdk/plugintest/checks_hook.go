@@ -73,13 +73,13 @@ func (b *bench) event(event string) (sdk.HookEvent, error) {
 		return sdk.HookEvent{}, err
 	}
 	e := sdk.HookEvent{
-		Event: event, Lineage: l.name, KeyType: "p256", Server: "https://ca.invalid/directory",
+		Event: event, Verb: "renew", Lineage: l.name, KeyType: "p256", Server: "https://ca.invalid/directory",
 		Identifiers: []sdk.Identifier{{Type: "dns", Value: l.names[0]}, {Type: "dns", Value: l.names[1]}},
 	}
 	problem := sdk.Problemf(sdk.Unavailable, "the CA refused: this is a test")
 	switch event {
 	case sdk.EventStart, sdk.EventPre:
-		e = sdk.HookEvent{Event: event}
+		e = sdk.HookEvent{Event: event, Verb: e.Verb}
 	case sdk.EventAttempt:
 		e.OrderURL, e.CSR = order, l.csr
 	case sdk.EventIssued, sdk.EventSuccess:
@@ -103,7 +103,7 @@ func (b *bench) event(event string) (sdk.HookEvent, error) {
 		e.HTTPHeaders, e.HTTPBody = []sdk.HTTPHeader{{Name: "Content-Type", Value: "application/problem+json"}}, []byte(`{"detail":"this is a test"}`)
 	case sdk.EventPost, sdk.EventFinish:
 		ids := e.Identifiers
-		e = sdk.HookEvent{Event: event, Renewed: []string{l.name}, RenewedIdentifiers: ids, Outcome: "ok"}
+		e = sdk.HookEvent{Event: event, Verb: e.Verb, Renewed: []string{l.name}, RenewedIdentifiers: ids, Outcome: "ok"}
 	}
 	return e, nil
 }

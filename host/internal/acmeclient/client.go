@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/acme"
+
+	"github.com/certwright/certwright/host/internal/model"
 )
 
 // Options of a client. Only Server is needed.
@@ -31,6 +33,10 @@ type Options struct {
 	// OnRequest is told of every request that was answered, or that failed
 	// (status 0). It MUST be safe for concurrent use.
 	OnRequest func(method, url string, status int)
+	// OnRefusal is told of every answer that is no success, except of a refused
+	// nonce, with the context of the call. It MUST be safe for concurrent use; the
+	// request waits for it.
+	OnRefusal func(context.Context, model.Refusal)
 	// Now is the clock that dates in Retry-After are compared with. Nil:
 	// time.Now.
 	Now func() time.Time

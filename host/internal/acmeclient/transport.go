@@ -2,13 +2,20 @@ package acmeclient
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
 )
 
 // maxBody is more than any answer of a CA; a chain is some 10 KiB.
@@ -24,6 +31,7 @@ type transport struct {
 	server    string
 	directory atomic.Pointer[[]byte]
 	onRequest func(method, url string, status int)
+	onRefusal func(context.Context, model.Refusal)
 }
 
 func newTransport(o Options, server string) *transport {
@@ -39,7 +47,7 @@ func newTransport(o Options, server string) *transport {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	t := &transport{base: base, server: server, onRequest: o.OnRequest}
+	t := &transport{base: base, server: server, onRequest: o.OnRequest, onRefusal: o.OnRefusal}
 	if t.onRequest == nil {
 		t.onRequest = func(string, string, int) {}
 	}
@@ -77,7 +85,53 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	t.onRequest(r.Method, r.URL.String(), response.StatusCode)
 	response.Body = io.NopCloser(bytes.NewReader(body))
+	t.refused(r, response, body)
 	return response, nil
+}
+
+// refused tells of an answer that is no success.
+func (t *transport) refused(r *http.Request, response *http.Response, body []byte) {
+	if t.onRefusal == nil || response.StatusCode >= 200 && response.StatusCode <= 299 {
+		return
+	}
+	var w wireProblem
+	// What is no problem document has no type.
+	_ = json.Unmarshal(body, &w)
+	e := w.model()
+	if e.Short() == "badNonce" {
+		return
+	}
+	e.Status, e.Method, e.URL = response.StatusCode, r.Method, r.URL.String()
+	if e.Type == "" && e.Detail == "" {
+		e.Detail = notFromCA(e.URL, e.Status)
+	}
+	refusal := model.Refusal{ACMEError: *e, Resource: t.resource(e.URL), Body: body}
+	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
+		for _, value := range response.Header[name] {
+			refusal.Header = append(refusal.Header, sdk.HTTPHeader{Name: name, Value: value})
+		}
+	}
+	t.onRefusal(r.Context(), refusal)
+}
+
+// resource names what the directory has at a URL (RFC 8555 section 9.7.5);
+// empty: it is something else.
+func (t *transport) resource(url string) string {
+	if url == t.server {
+		return "directory"
+	}
+	body := t.directory.Load()
+	if body == nil {
+		return ""
+	}
+	var has map[string]any
+	_ = json.Unmarshal(*body, &has) // it has been read before
+	for name, at := range has {
+		if at == url {
+			return name
+		}
+	}
+	return ""
 }
 
 // whole reads a body to its end, or until it is longer than any answer should be.

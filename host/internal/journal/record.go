@@ -72,6 +72,9 @@ type Order struct {
 	// Request and Instances are what a run needs that finishes the order.
 	Request   model.Request             `json:"request"`
 	Instances map[string]model.Instance `json:"instances,omitempty"`
+	// Asked is the request without the certificate request of a hook, which
+	// Request has; nil: they are the same.
+	Asked *model.Request `json:"asked,omitempty"`
 }
 
 // Entry is one thing that a run began and did not end. Exactly one of Perform,

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/certwright/certwright/sdk"
 )
 
 // Order is an ACME order (RFC 8555 section 7.1.3).
@@ -94,6 +96,16 @@ type ACMEError struct {
 	// Method and URL of the request that failed; empty inside another object.
 	Method string
 	URL    string
+}
+
+// Refusal is an answer of a CA that is no success.
+type Refusal struct {
+	ACMEError
+	// Resource of the directory that was asked for ("newOrder", "directory"
+	// itself); empty: none of them.
+	Resource string
+	Header   []sdk.HTTPHeader
+	Body     []byte
 }
 
 // ACMESubproblem is about one identifier (RFC 8555 section 6.7.1).

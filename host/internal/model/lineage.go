@@ -18,11 +18,25 @@ type Lineage struct {
 	// Events that its instances wanted last time, by instance.
 	Events   map[string][]string `json:"events,omitempty"`
 	Failures *Failures           `json:"failures,omitempty"`
+	// Untold says that the hooks have not been told of the newest version yet;
+	// nil: they have.
+	Untold *Untold `json:"untold,omitempty"`
+	// HookCSR says that the newest version was obtained with a certificate request
+	// of a hook, whose key is not ours.
+	HookCSR bool `json:"hook_csr,omitempty"`
 	// Skipped are names that could not be proven and that the request allows to
 	// be left out.
 	Skipped []Identifier `json:"skipped,omitempty"`
 	// ARI is what the CA said of the newest version's renewal.
 	ARI *ARI `json:"ari,omitempty"`
+}
+
+// Untold is what hooks are told of a version besides the version itself.
+type Untold struct {
+	OrderURL string `json:"order_url"`
+	CSR      []byte `json:"csr,omitempty"`
+	// Late says that an earlier run ended before the CA had issued it.
+	Late bool `json:"late,omitempty"`
 }
 
 // ARI is a renewal window (RFC 9773) and the instant that was picked in it.

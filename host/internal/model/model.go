@@ -3,6 +3,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/netip"
@@ -199,6 +200,8 @@ type Request struct {
 	Authenticate []Rule   `json:"authenticate,omitempty"`
 	Deploy       []string `json:"deploy,omitempty"`
 	Hooks        []string `json:"hooks,omitempty"`
+	// Always are hooks of every certificate; they are not the lineage's own.
+	Always []string `json:"-"`
 	// Preferred are challenge types in the user's order; empty: the plugins'.
 	Preferred []string `json:"preferred_challenges,omitempty"`
 	// CSR is a certificate request made elsewhere (DER); its key is not ours to
@@ -232,6 +235,20 @@ type Options struct {
 	NotAfter  string `json:"not_after,omitempty"`
 	// AllowSubset takes a certificate of the names that could be proven.
 	AllowSubset bool `json:"allow_subset_of_names,omitempty"`
+	// HookRules say whether hooks may fail.
+	HookRules
+}
+
+// HookRules say whether hooks may fail; nil: not said.
+type HookRules struct {
+	AllowPre     *bool `json:"allow_pre_hook_failure,omitempty"`
+	AllowSuccess *bool `json:"allow_success_hook_failure,omitempty"`
+	AllowPost    *bool `json:"allow_post_hook_failure,omitempty"`
+}
+
+// Or fills in what is not said.
+func (h HookRules) Or(other HookRules) HookRules {
+	return HookRules{cmp.Or(h.AllowPre, other.AllowPre), cmp.Or(h.AllowSuccess, other.AllowSuccess), cmp.Or(h.AllowPost, other.AllowPost)}
 }
 
 // Ways gives what may prove an identifier, by the first rule that matches.
@@ -271,9 +288,15 @@ func (r Request) Uses() []string {
 		out = append(out, rule.Instances()...)
 	}
 	out = append(out, r.Deploy...)
-	out = append(out, r.Hooks...)
+	out = append(out, r.AllHooks()...)
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// AllHooks are the hooks of the certificate, those of every certificate first.
+func (r Request) AllHooks() []string {
+	own := slices.DeleteFunc(slices.Clone(r.Hooks), func(name string) bool { return slices.Contains(r.Always, name) })
+	return append(slices.Clone(r.Always), own...)
 }
 
 // SameNames says whether two lists hold the same identifiers in any order.

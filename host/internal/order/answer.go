@@ -107,9 +107,26 @@ func (h *handler) settle(ctx context.Context, p proof, batches map[string]*batch
 		return fmt.Errorf("wait for the validation: %w", err)
 	}
 	if a.Status != model.StatusValid {
+		h.refused(ctx, p, a)
 		return failureOf(a)
 	}
 	return nil
+}
+
+// refused tells the hooks of the challenges that the CA did not take.
+func (h *handler) refused(ctx context.Context, p proof, a model.Authorization) {
+	if h.Hooks == nil {
+		return
+	}
+	for i, c := range p.challenges {
+		for _, now := range a.Challenges {
+			if now.URL != p.urls[i] || now.Error == nil {
+				continue
+			}
+			c.RawJSON = now.RawJSON
+			h.Hooks.ChallengeInvalid(ctx, c, now.Error)
+		}
+	}
 }
 
 // inPlace waits until every instance of the proof has performed, and says why

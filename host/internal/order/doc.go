@@ -101,6 +101,18 @@ type Story interface {
 	Reporter(lineage, instance string) sdk.Reporter
 }
 
+// Hooks are told of what becomes of an order, and wait until plugins that want
+// to know it have been.
+type Hooks interface {
+	// Attempt is called when there is an order of which nothing is proven yet. An
+	// error gives the order up. request gives its certificate request (DER), for
+	// which the key has to be made first.
+	Attempt(ctx context.Context, orderURL string, request func() ([]byte, error)) error
+	// ChallengeInvalid is called while what was performed is still in place. The
+	// challenge's RawJSON is as the CA shows it now.
+	ChallengeInvalid(ctx context.Context, c model.Challenge, err error)
+}
+
 // Deps is what an order needs.
 type Deps struct {
 	CA        CA
@@ -111,7 +123,9 @@ type Deps struct {
 	Journal Journal
 	Keys    Keys
 	Story   Story
-	RunID   string
+	// Hooks; nil: nobody wants to know.
+	Hooks Hooks
+	RunID string
 	// ResourceKeys names the exclusive resources of an instance.
 	ResourceKeys func(Instance) []string
 	Resources    Resources
@@ -137,8 +151,11 @@ type Deps struct {
 // Result is a certificate that is issued but not stored. Its key is kept by
 // Keys under OrderID.
 type Result struct {
-	OrderID string
-	Issued  model.Issued
+	OrderID  string
+	OrderURL string
+	// CSR that the certificate was issued for, DER.
+	CSR    []byte
+	Issued model.Issued
 	// Skipped are names that the request allows to be left out.
 	Skipped []model.Identifier
 	// Done ends the order's journal entry, once the certificate is stored.

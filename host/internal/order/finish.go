@@ -59,8 +59,11 @@ func Finish(ctx context.Context, ca CA, s Story, r model.Request, url string, ke
 	default:
 		return Result{}, ErrDead
 	}
-	result := Result{OrderID: ID(url), Skipped: without(r.Identifiers, o.Identifiers)}
-	result.Issued, err = finalize(ctx, ca, s, r, o.Identifiers, o, key)
+	result := Result{OrderID: ID(url), OrderURL: url, Skipped: without(r.Identifiers, o.Identifiers)}
+	if result.CSR, err = requestOf(r, o.Identifiers, func() (crypto.Signer, error) { return key, nil })(); err != nil {
+		return result, err
+	}
+	result.Issued, err = finalize(ctx, ca, s, r, result.CSR, o, key)
 	if err != nil && !unfinished(err) {
 		return result, errors.Join(ErrDead, err)
 	}
@@ -76,10 +79,10 @@ func gone(err error) bool {
 // finalize has the CA issue and fetches what it issued. A failure that leaves
 // it open whether the CA has issued is an UnfinishedError.
 func finalize(
-	ctx context.Context, ca CA, s Story, r model.Request, ids []model.Identifier, o model.Order, key crypto.Signer,
+	ctx context.Context, ca CA, s Story, r model.Request, request []byte, o model.Order, key crypto.Signer,
 ) (issued model.Issued, err error) {
 	if o.Status == model.StatusPending || o.Status == model.StatusReady {
-		if o, err = ask(ctx, ca, r, ids, o, key); err != nil {
+		if o, err = ask(ctx, ca, request, o); err != nil {
 			return issued, err
 		}
 	}
@@ -116,17 +119,7 @@ func finalize(
 
 // ask sends the certificate request. Every name is proven, so the order is
 // ready, or will be in a moment: it is not looked at before the CA says so.
-func ask(
-	ctx context.Context, ca CA, r model.Request, ids []model.Identifier, o model.Order, key crypto.Signer,
-) (model.Order, error) {
-	request := r.CSR
-	if len(request) == 0 {
-		made, err := csr(key, ids, r.MustStaple)
-		if err != nil {
-			return o, err
-		}
-		request = made
-	}
+func ask(ctx context.Context, ca CA, request []byte, o model.Order) (model.Order, error) {
 	answer, err := ca.Finalize(ctx, o, request)
 	var refused *model.ACMEError
 	if errors.As(err, &refused) && refused.Short() == "orderNotReady" {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -147,6 +148,16 @@ func attempt(
 		key, err = provide(r.Name, id, r.KeyType)
 		return err
 	})
+	request := requestOf(r, ids, func() (crypto.Signer, error) {
+		err := making.Wait()
+		return key, err
+	})
+	if d.Hooks != nil {
+		if err := d.Hooks.Attempt(ctx, o.URL, request); err != nil {
+			_ = making.Wait() // the hook's error is the one to tell
+			return result, err
+		}
+	}
 	proven := prove(ctx, d, r, o, tried)
 	made := making.Wait()
 	if ctx.Err() != nil {
@@ -155,11 +166,30 @@ func attempt(
 	if err := errors.Join(proven, made); err != nil {
 		return result, err
 	}
-	issued, err := finalize(ctx, d.CA, d.Story, r, ids, o, key)
+	csr, err := request()
 	if err != nil {
 		return result, err
 	}
-	return Result{OrderID: id, Issued: issued, Done: done}, nil
+	issued, err := finalize(ctx, d.CA, d.Story, r, csr, o, key)
+	if err != nil {
+		return result, err
+	}
+	return Result{OrderID: id, OrderURL: o.URL, CSR: csr, Issued: issued, Done: done}, nil
+}
+
+// requestOf gives the certificate request of an order: the one that was made
+// elsewhere, or one that is made the first time that it is asked for.
+func requestOf(r model.Request, ids []model.Identifier, key func() (crypto.Signer, error)) func() ([]byte, error) {
+	return sync.OnceValues(func() ([]byte, error) {
+		if len(r.CSR) > 0 {
+			return r.CSR, nil
+		}
+		signer, err := key()
+		if err != nil {
+			return nil, err
+		}
+		return csr(signer, ids, r.MustStaple)
+	})
 }
 
 // prove brings every authorization of the order to valid.

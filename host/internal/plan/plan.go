@@ -153,6 +153,10 @@ func clockBehind(now time.Time, v *model.Version) bool {
 func Changed(l model.Lineage, r model.Request) string {
 	have := slices.Sorted(slices.Values(l.Version.Names))
 	want := slices.Sorted(slices.Values(model.Names(Remaining(r.Identifiers, l.Skipped))))
+	if l.HookCSR {
+		// The names and the key are what the hook has put into its request.
+		have = slices.Sorted(slices.Values(model.Names(Remaining(l.Request.Identifiers, l.Skipped))))
+	}
 	if !slices.Equal(have, want) {
 		return "its names changed" + difference(have, want)
 	}
@@ -162,7 +166,7 @@ func Changed(l model.Lineage, r model.Request) string {
 	if !bytes.Equal(l.Request.CSR, r.CSR) {
 		return "its certificate request changed"
 	}
-	if len(r.CSR) == 0 && l.Version.KeyType != r.KeyType {
+	if len(r.CSR) == 0 && !l.HookCSR && l.Version.KeyType != r.KeyType {
 		return fmt.Sprintf("its key type changes from %s to %s", l.Version.KeyType, r.KeyType)
 	}
 	return ""

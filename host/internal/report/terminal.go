@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -43,6 +44,8 @@ type Terminal struct {
 	given bool
 
 	mu sync.Mutex
+	// warnings that were shown.
+	warnings []string
 	// asking holds one value while a question is open; unlike a mutex it can
 	// be waited for until a context is done.
 	asking chan struct{}
@@ -88,11 +91,32 @@ func (t *Terminal) Detail(lineage, format string, args ...any) {
 
 // Warn adds a line that is always shown.
 func (t *Terminal) Warn(lineage, format string, args ...any) {
+	t.remember(prefixed(lineage, format, args))
 	t.write(t.Err, "warning: "+prefixed(lineage, format, args)+"\n")
+}
+
+// remembered is how many warnings are kept for those who ask for them at the
+// end.
+const remembered = 100
+
+func (t *Terminal) remember(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.warnings) < remembered {
+		t.warnings = append(t.warnings, t.clean(text))
+	}
+}
+
+// Warnings gives what was warned of so far.
+func (t *Terminal) Warnings() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.warnings)
 }
 
 // WarnError shows an error, with its hint, that ends nothing.
 func (t *Terminal) WarnError(err error) {
+	t.remember(err.Error())
 	text := "warning: " + err.Error() + "\n"
 	if hint := Hint(err); hint != "" {
 		text += "hint: " + hint + "\n"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/acmeclient"
+	"github.com/certwright/certwright/host/internal/hook"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
 	"github.com/certwright/certwright/host/internal/report"
@@ -32,6 +33,8 @@ type cas struct {
 	// where the first has to register an account: by account.
 	entering sync.Map
 	warming  sync.WaitGroup
+	// hooks are told of what a CA refuses; nil: nobody is.
+	hooks *hook.Run
 }
 
 // atCA is how many orders a CA is asked to make at once. Each is work for it, and
@@ -71,6 +74,7 @@ func (c *cas) get(ctx context.Context, r model.Request) (*ca, error) {
 		Server: r.Server, Roots: roots, UserAgent: "certwright/" + c.engine.Version,
 		Log:       func(format string, args ...any) { c.engine.Terminal.Detail("", format, args...) },
 		OnRequest: func(method, url string, status int) { c.engine.Terminal.Detail("", "%s %s: %d", method, url, status) },
+		OnRefusal: c.refused,
 	})
 	if err != nil {
 		return nil, err
@@ -89,6 +93,13 @@ func (c *cas) atServer(server string) chan struct{} {
 		c.ordering[server] = make(chan struct{}, atCA)
 	}
 	return c.ordering[server]
+}
+
+// refused tells hooks.
+func (c *cas) refused(ctx context.Context, f model.Refusal) {
+	if c.hooks != nil {
+		hook.Refused(ctx, c.hooks, f)
+	}
 }
 
 // bundle is the file of roots that is configured now, or else the one that the

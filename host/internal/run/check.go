@@ -24,9 +24,6 @@ type Described struct {
 // are those that the request uses; what is missing there has been reported.
 func CheckRequest(r model.Request, instances map[string]Described) []error {
 	var errs []error
-	if len(r.Hooks) > 0 {
-		errs = append(errs, noHooks(r))
-	}
 	item := model.Item{Request: r, Action: model.Issue, Deploy: r.Deploy}
 	mine := map[string]*member{}
 	for _, use := range uses(item) {

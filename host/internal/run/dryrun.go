@@ -3,16 +3,44 @@ package run
 import (
 	"context"
 	"crypto"
+	"errors"
 
 	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/hook"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/order"
 	"github.com/certwright/certwright/host/internal/store"
+	"github.com/certwright/certwright/sdk"
 )
 
 // dryRun proves every name as a real run would, and keeps nothing of what comes
 // of it.
 func (e *Engine) dryRun(ctx context.Context, r model.Request, l model.Lineage, t *team) error {
+	c := t.told[r.Name]
+	ctx = c.Into(ctx)
+	err := e.tryOut(ctx, r, l, t)
+	if err == nil && l.Version != nil && c.Wants(sdk.EventDryRun) {
+		var v hook.Version
+		if v, err = e.version(l); err == nil {
+			err = c.DryRun(ctx, v)
+		}
+	}
+	if err == nil {
+		e.Terminal.Tell(r.Name, "the dry run was successful: nothing is kept")
+	}
+	return errors.Join(err, c.Attempted(ctx, nil, err, false))
+}
+
+// tryOut proves the names.
+func (e *Engine) tryOut(ctx context.Context, r model.Request, l model.Lineage, t *team) error {
+	c := t.told[r.Name]
+	if err := c.Begin(ctx); err != nil {
+		return err
+	}
+	r, err := e.requested(ctx, r, c)
+	if err != nil {
+		return err
+	}
 	if test := config.TestServer(r.Server); test != r.Server {
 		r.Server, r.Account = test, config.AccountName(test)
 	}
@@ -23,12 +51,9 @@ func (e *Engine) dryRun(ctx context.Context, r model.Request, l model.Lineage, t
 	defer release()
 	deps := e.orderDeps(client, t, r, l)
 	deps.DryRun, deps.Keys, deps.Replaces = true, unkept{}, ""
-	deps.Journal = unordered{deps.Journal}
-	if _, err := order.Obtain(ctx, deps, r); err != nil {
-		return err
-	}
-	e.Terminal.Tell(r.Name, "the dry run was successful: nothing is kept")
-	return nil
+	deps.Journal, deps.Hooks = unordered{deps.Journal}, c
+	_, err = order.Obtain(ctx, deps, r)
+	return err
 }
 
 // unkept makes keys that are on no disk.

@@ -17,6 +17,9 @@ type journalling struct {
 	// resumed ends what the journal holds of an order of an interrupted run, when
 	// another entry has taken its place; nil: there is nothing.
 	resumed func() error
+	// asked is the request as it is kept with the lineage; what is ordered may
+	// have the certificate request of a hook.
+	asked model.Request
 }
 
 // Performing implements order.Journal.
@@ -44,8 +47,12 @@ func (e journalEntry) Cleaned(ids []string) error { return e.journal.Cleaned(e.i
 
 // Ordering implements order.Journal.
 func (j journalling) Ordering(r model.Request, o model.Order) (func() error, error) {
+	var asked *model.Request
+	if len(r.CSR) > len(j.asked.CSR) {
+		asked = &j.asked
+	}
 	id, err := j.Order(journal.Order{
-		Lineage: r.Name, Server: r.Server, Account: r.Account, OrderURL: o.URL, OrderID: order.ID(o.URL), Expires: o.Expires,
+		Asked: asked, Lineage: r.Name, Server: r.Server, Account: r.Account, OrderURL: o.URL, OrderID: order.ID(o.URL), Expires: o.Expires,
 		Request: r, Instances: j.instances, Follows: j.follows,
 	})
 	if err == nil && j.resumed != nil {

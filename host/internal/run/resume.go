@@ -49,6 +49,12 @@ func (e *Engine) recoverOrder(ctx context.Context, t *team, o journal.Order) err
 		return err
 	}
 	l.Request, l.Instances, l.Failures, l.Skipped, l.ARI = o.Request, o.Instances, nil, result.Skipped, nil
+	if l.HookCSR = o.Asked != nil; l.HookCSR {
+		l.Request, l.Skipped = *o.Asked, without(o.Asked.Identifiers, without(o.Request.Identifiers, result.Skipped))
+	}
+	// The plugins are not there yet: they are told when the certificate's turn
+	// comes.
+	l.Untold = &model.Untold{OrderURL: o.OrderURL, CSR: result.CSR, Late: true}
 	l, err = e.Store.Commit(l, o.OrderID, result.Issued)
 	if err != nil {
 		return err

@@ -38,6 +38,8 @@ type Engine struct {
 	EAB     *config.EAB
 	Version string
 	RunID   string
+	// Verb of the command line, for hooks.
+	Verb string
 	// DryRun, Debug and NewKey: see order.Deps.
 	DryRun bool
 	Debug  bool
@@ -79,7 +81,7 @@ type Want struct {
 }
 
 // Run brings everything that is wanted to where it should be.
-func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
+func (e *Engine) Run(ctx context.Context, w Want) (outcomes []model.Outcome, err error) {
 	if err := e.Recover(ctx); err != nil {
 		return nil, err
 	}
@@ -92,7 +94,9 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 		return nil, err
 	}
 	defer team.stop(ctx)
-	outcomes := make([]model.Outcome, len(p.Items))
+	defer func() { e.ended(ctx, p, team, outcomes, err) }()
+	team.hooks.Start(ctx)
+	outcomes = make([]model.Outcome, len(p.Items))
 	var group errgroup.Group
 	group.SetLimit(team.parallel())
 	for i, item := range p.Items {
@@ -101,7 +105,9 @@ func (e *Engine) Run(ctx context.Context, w Want) ([]model.Outcome, error) {
 			return nil
 		})
 	}
-	return outcomes, errors.Join(group.Wait(), e.forget(ctx))
+	err = errors.Join(group.Wait(), e.forget(ctx))
+	e.post(ctx, p, team, outcomes)
+	return outcomes, err
 }
 
 // do brings one item to its end. Its failure is its own, even a mistake in this
@@ -116,7 +122,9 @@ func (e *Engine) do(ctx context.Context, item model.Item, t *team) (out model.Ou
 		}
 	}()
 	if item.Action == model.None {
-		e.show(&out, t.lineages[r.Name])
+		var l model.Lineage
+		l, out.Err = e.unchanged(ctx, r, t)
+		e.show(&out, l)
 		return out
 	}
 	if out.Err = t.errs[r.Name]; out.Err != nil {
@@ -135,15 +143,17 @@ func (e *Engine) do(ctx context.Context, item model.Item, t *team) (out model.Ou
 	if item.Action != model.Deploy {
 		if l.Version != nil && l.Version.Number != item.Version && plan.Changed(l, r) == "" {
 			e.Terminal.Tell(r.Name, "another run has obtained version %d meanwhile", l.Version.Number)
-		} else if l, err = e.obtain(ctx, r, l, t); err != nil {
-			out.Err = err
 		} else {
-			out.Issued = true
+			before := number(l)
+			l, out.Err = e.obtain(ctx, r, l, t)
+			out.Issued = number(l) > before
 		}
+	} else {
+		l, out.Err = e.tellLate(ctx, l, t)
 	}
-	if out.Err == nil && l.Version != nil && len(item.Deploy) > 0 {
-		l, out.Err = e.deploy(ctx, l, r, item.Deploy, t)
-		out.Tried = item.Deploy
+	if (out.Err == nil || out.Issued || item.Action == model.Deploy) && l.Version != nil && len(item.Deploy) > 0 {
+		l, err = e.deploy(ctx, l, r, item.Deploy, t)
+		out.Tried, out.Err = item.Deploy, errors.Join(out.Err, err)
 	}
 	e.show(&out, l)
 	return out
@@ -155,15 +165,6 @@ func (e *Engine) show(out *model.Outcome, l model.Lineage) {
 		return
 	}
 	out.Version, out.Targets, out.Paths = l.Version, l.Targets, Paths(e.Store, l)
-}
-
-// Paths of the newest version; the key of a CSR is elsewhere.
-func Paths(s *store.Store, l model.Lineage) model.Paths {
-	paths := s.LivePaths(l.Name)
-	if len(l.Request.CSR) > 0 {
-		paths.Privkey = l.Request.KeyPath
-	}
-	return paths
 }
 
 // open locks a lineage, mends what a crash left of it, and reads it.

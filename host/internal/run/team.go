@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/certwright/certwright/host/config"
+	"github.com/certwright/certwright/host/internal/hook"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/report"
@@ -25,6 +26,9 @@ type team struct {
 	byLineage map[string]map[string]*member
 	starting  sync.WaitGroup
 	cas       *cas
+	// hooks of the run, told those of each certificate.
+	hooks *hook.Run
+	told  map[string]*hook.Certificate
 	// errs are what is wrong with an item before anything is started, by
 	// lineage; the others go on.
 	errs     map[string]error
@@ -58,15 +62,14 @@ type running struct {
 func (e *Engine) prepare(ctx context.Context, w Want, p model.Plan, lineages map[string]model.Lineage) (*team, error) {
 	t := &team{
 		engine: e, byLineage: map[string]map[string]*member{}, cas: newCAs(e),
-		errs: map[string]error{}, lineages: lineages, want: w,
+		errs: map[string]error{}, lineages: lineages, want: w, told: map[string]*hook.Certificate{},
+		hooks: hook.New(hook.Deps{Story: e.Terminal, RunID: e.RunID, Verb: e.Verb, DryRun: e.DryRun, Rules: e.Config.HookRules}),
 	}
+	t.cas.hooks = t.hooks
 	members := map[string]*member{}
 	for _, item := range p.Items {
 		var errs []error
 		mine := map[string]*member{}
-		if item.Action != model.None && len(item.Request.Hooks) > 0 {
-			errs = append(errs, noHooks(item.Request))
-		}
 		for _, use := range uses(item) {
 			c, err := e.resolve(ctx, item.Request, lineages[item.Request.Name], use.name)
 			if err == nil && !slices.Contains(c.description.Roles, use.role) {
@@ -82,6 +85,9 @@ func (e *Engine) prepare(ctx context.Context, w Want, p model.Plan, lineages map
 				members[key] = c
 			}
 			mine[use.name] = members[key]
+		}
+		if item.Action == model.None || item.Action == model.Deploy {
+			e.idle(ctx, item.Request, lineages[item.Request.Name], mine, members)
 		}
 		t.byLineage[item.Request.Name] = mine
 		errs = append(errs, noContention(item, mine), apart(item, mine), canEnhance(item, w.Enhance, mine))
@@ -107,15 +113,11 @@ func (e *Engine) prepare(ctx context.Context, w Want, p model.Plan, lineages map
 			m.instance, m.err = e.start(ctx, m)
 		})
 	}
+	for _, item := range p.Items {
+		t.tellable(item.Request)
+	}
 	t.cas.warm(ctx, p)
 	return t, nil
-}
-
-// noHooks refuses what would silently not be done.
-func noHooks(r model.Request) error {
-	return &report.UsageError{Err: sdk.Hint(
-		fmt.Errorf("%s: this version does not run hooks (%s)", r.Name, strings.Join(r.Hooks, ", ")),
-		"deploy with -i files and its reload command, or leave the hooks out")}
 }
 
 // dialogue looks for an instance that has stdout to itself (a program drives
@@ -177,6 +179,9 @@ func uses(item model.Item) []use {
 				out = append(out, use{name, sdk.RoleAuthenticator})
 			}
 		}
+		for _, name := range item.Request.AllHooks() {
+			out = append(out, use{name, sdk.RoleHook})
+		}
 	}
 	if item.Action != model.None {
 		for _, name := range item.Deploy {
@@ -226,6 +231,13 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 				e.Secrets.Add([]byte(value))
 			}
 		}
+	}
+	if now := e.Config.HookSettings[bound.Plugin]; len(now) > 0 {
+		bound.Settings = maps.Clone(bound.Settings)
+		if bound.Settings == nil {
+			bound.Settings = map[string]any{}
+		}
+		maps.Copy(bound.Settings, now)
 	}
 	return e.member(ctx, configured, bound, d)
 }
@@ -333,15 +345,6 @@ func (t *team) configs(r model.Request, l model.Lineage) map[string]model.Instan
 		}
 	}
 	return out
-}
-
-// remember notes that a target belongs to the lineage.
-func (t *team) remember(l model.Lineage, target string) model.Lineage {
-	if !slices.Contains(l.Request.Deploy, target) {
-		l.Request.Deploy = append(slices.Clone(l.Request.Deploy), target)
-	}
-	l.Instances = t.configs(l.Request, l)
-	return l
 }
 
 // stop ends every process and waits for it.

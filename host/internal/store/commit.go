@@ -26,6 +26,14 @@ const staged = ".commit.json"
 // it was, and Commit can be called again; after that the version is safe, and
 // [Store.Repair] finishes it.
 func (s *Store) Commit(l model.Lineage, orderID string, issued model.Issued) (model.Lineage, error) {
+	return s.CommitTelling(l, orderID, issued, func(model.Lineage, model.Issued, model.Paths) {})
+}
+
+// CommitTelling is Commit that calls tell when the version is safe, and
+// live/<name> does not lead to it yet.
+func (s *Store) CommitTelling(
+	l model.Lineage, orderID string, issued model.Issued, tell func(model.Lineage, model.Issued, model.Paths),
+) (model.Lineage, error) {
 	if err := checkOrder(l.Name, orderID); err != nil {
 		return l, err
 	}
@@ -50,7 +58,7 @@ func (s *Store) Commit(l model.Lineage, orderID string, issued model.Issued) (mo
 	if err := s.stage(dir, done, issued); err != nil {
 		return l, errors.Join(err, unstage(dir))
 	}
-	if err := s.promote(dir, done, true); err != nil {
+	if err := s.promote(dir, done, true, func(paths model.Paths) { tell(done, issued, paths) }); err != nil {
 		return l, err
 	}
 	return done, nil
@@ -85,9 +93,9 @@ func unstage(dir string) error {
 	return errors.Join(errs...)
 }
 
-// promote makes a complete directory of an order a version, and finishes it.
-// same says that the lineage is the staged one.
-func (s *Store) promote(dir string, l model.Lineage, same bool) error {
+// promote makes a complete directory of an order a version, tells so, and
+// finishes it. same says that the lineage is the staged one.
+func (s *Store) promote(dir string, l model.Lineage, same bool, tell func(model.Paths)) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return disk.Error("set the mode of", dir, err)
 	}
@@ -95,6 +103,7 @@ func (s *Store) promote(dir string, l model.Lineage, same bool) error {
 	if err := s.rename(dir, to); err != nil {
 		return err
 	}
+	tell(pathsIn(to))
 	if err := s.finish(l, same); err != nil {
 		return sdk.Hint(fmt.Errorf("the new certificate is safe in %s, but not live yet: %w", to, err),
 			"mend the cause and run the same command again: it finishes this version without a new order")

@@ -148,7 +148,7 @@ func (s *Store) repairOrders(name string, r *Repaired) error {
 		if l.Version.Number, err = s.nextVersion(model.Lineage{Name: name}); err != nil {
 			return err
 		}
-		if err := s.promote(dir, l, false); err != nil {
+		if err := s.promote(dir, l, false, func(model.Paths) {}); err != nil {
 			return err
 		}
 		r.Finished = append(r.Finished, l.Version.Number)

@@ -3813,7 +3813,9 @@ type HookEvent struct {
 	// A problem of this call fails the certificate (or the run).
 	Fatal bool `protobuf:"varint,30,opt,name=fatal,proto3" json:"fatal,omitempty"`
 	// Directory URL of the CA.
-	Server        string `protobuf:"bytes,31,opt,name=server,proto3" json:"server,omitempty"`
+	Server string `protobuf:"bytes,31,opt,name=server,proto3" json:"server,omitempty"`
+	// "run", "certonly", "renew" or "install".
+	Verb          string `protobuf:"bytes,32,opt,name=verb,proto3" json:"verb,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4061,6 +4063,13 @@ func (x *HookEvent) GetFatal() bool {
 func (x *HookEvent) GetServer() string {
 	if x != nil {
 		return x.Server
+	}
+	return ""
+}
+
+func (x *HookEvent) GetVerb() string {
+	if x != nil {
+		return x.Verb
 	}
 	return ""
 }
@@ -4530,7 +4539,7 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x0eEnhanceRequest\x12=\n" +
 	"\toperation\x18\x01 \x01(\v2\x1f.certwright.plugin.v1.OperationR\toperation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
-	"\venhancement\x18\x03 \x01(\tR\venhancement\"\xce\t\n" +
+	"\venhancement\x18\x03 \x01(\tR\venhancement\"\xe2\t\n" +
 	"\tHookEvent\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x18\n" +
 	"\alineage\x18\x02 \x01(\tR\alineage\x12B\n" +
@@ -4566,7 +4575,8 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\rhttp_resource\x18\x1c \x01(\tR\fhttpResource\x12\x19\n" +
 	"\bkey_type\x18\x1d \x01(\tR\akeyType\x12\x14\n" +
 	"\x05fatal\x18\x1e \x01(\bR\x05fatal\x12\x16\n" +
-	"\x06server\x18\x1f \x01(\tR\x06server\"6\n" +
+	"\x06server\x18\x1f \x01(\tR\x06server\x12\x12\n" +
+	"\x04verb\x18  \x01(\tR\x04verb\"6\n" +
 	"\n" +
 	"HttpHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
