@@ -100,7 +100,7 @@ func complete(d sdk.Description) error {
 	for _, s := range d.Settings {
 		must(s.Name != "" && !names[s.Name], "setting %q has no name, or stands there twice", s.Name)
 		must(wrongValue(s.Type) != nil, "setting %s has the unknown type %q", s.Name, s.Type)
-		must(!s.Secret || s.Type == sdk.StringSetting, "setting %s is secret and must be a string", s.Name)
+		must(!s.Secret || s.Type == sdk.StringSetting || s.Type == sdk.MapSetting, "setting %s is secret and must be a string or a map of strings", s.Name)
 		names[s.Name] = true
 	}
 	perms := d.Permissions
