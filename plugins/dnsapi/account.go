@@ -65,10 +65,6 @@ func (a *account) set(name, value string) {
 	a.vars = append(a.vars, variable{name, value})
 }
 
-func (a *account) drop(name string) {
-	a.vars = slices.DeleteFunc(a.vars, func(v variable) bool { return v.name == name })
-}
-
 // save replaces the file. It is on disk when save returns.
 func (a *account) save() error {
 	var text bytes.Buffer
@@ -90,8 +86,9 @@ func encoded(value string) string {
 
 // decoded gives the value itself.
 func decoded(value string) string {
-	inner, ok := strings.CutPrefix(value, base64Start)
-	if inner, ok = strings.CutSuffix(inner, base64End); !ok || !strings.HasPrefix(value, base64Start) {
+	inner, marked := strings.CutPrefix(value, base64Start)
+	inner, ended := strings.CutSuffix(inner, base64End)
+	if !marked || !ended {
 		return value
 	}
 	plain, err := base64.StdEncoding.DecodeString(inner)

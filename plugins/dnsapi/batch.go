@@ -55,28 +55,24 @@ func (e *failedError) Unwrap() error { return e.problem }
 type report func(c sdk.Challenge, err error, said []string)
 
 // run calls the function of the script for every challenge. A script that ends its
-// shell ends only its own call: the others are made in another shell.
+// shell ends only its own call: the others are made in another shell. Its error is
+// the context's; all others are told.
 func (b *batch) run(ctx context.Context, challenges []sdk.Challenge, tell report) error {
-	left := challenges
-	for len(left) > 0 {
-		done, err := b.shell(ctx, left, tell)
-		if ctx.Err() != nil {
+	for left := challenges; len(left) > 0; {
+		done, broken := b.shell(ctx, left, tell)
+		if ctx.Err() != nil || broken == nil {
 			return ctx.Err()
-		}
-		if err == nil {
-			return nil
 		}
 		left = left[done:]
 		var fatal *fatalError
-		for i, c := range left {
-			if i == 0 || errors.As(err, &fatal) {
-				tell(c, sdk.Subject(err, c.ID), nil)
-			}
+		affected := 1
+		if errors.As(broken, &fatal) {
+			affected = len(left)
 		}
-		if fatal != nil {
-			return nil
+		for _, c := range left[:affected] {
+			tell(c, sdk.Subject(broken, c.ID), nil)
 		}
-		left = left[1:]
+		left = left[affected:]
 	}
 	return nil
 }
@@ -86,9 +82,9 @@ type fatalError struct{ error }
 
 func (e *fatalError) Unwrap() error { return e.error }
 
-// shell makes calls in one shell and says how many it has told of. The error is
+// shell makes calls in one shell and says how many it has told of. What broke is
 // about the next one.
-func (b *batch) shell(ctx context.Context, challenges []sdk.Challenge, tell report) (int, error) {
+func (b *batch) shell(ctx context.Context, challenges []sdk.Challenge, tell report) (told int, broken error) {
 	op := sdk.OperationFrom(ctx)
 	domain := b.domainFile(op.Lineage)
 	nonce := rand.Text()
@@ -121,6 +117,7 @@ func (b *batch) shell(ctx context.Context, challenges []sdk.Challenge, tell repo
 	w.end()
 	late := context.Cause(running)
 	told, begun, loaded, said := w.state()
+
 	switch {
 	case told == len(challenges):
 		return told, nil

@@ -225,8 +225,8 @@ func (b *batch) prepare() error {
 	before := fmt.Sprint(a.imported, a.vars)
 	if path := b.settings.AccountConf; path != "" {
 		words, err := a.takeOver(path, b.source.text)
-		if err != nil && !(a.imported != "" && errors.Is(err, fs.ErrNotExist)) {
-			return err
+		if before := a.imported != ""; err != nil && (!before || !errors.Is(err, fs.ErrNotExist)) {
+			return err // without the file, what was taken over before is still here
 		}
 		for _, line := range words {
 			b.reporter.Progress("", line)

@@ -94,8 +94,10 @@ func (w *watch) take(l *lines, line string) {
 	if line == "" {
 		return
 	}
-	said := append(w.said[l.call], line)
-	w.said[l.call] = said[max(0, len(said)-maxSaid):]
+	w.said[l.call] = append(w.said[l.call], line)
+	if over := len(w.said[l.call]) - maxSaid; over > 0 {
+		w.said[l.call] = w.said[l.call][over:]
+	}
 	switch w.passed[l.call]++; {
 	case w.passed[l.call] <= maxStory:
 		w.line(l.err, line)
