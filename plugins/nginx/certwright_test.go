@@ -95,7 +95,7 @@ func (h *host) command(t *testing.T, verb string, args ...string) *exec.Cmd {
 	if verb == "run" || verb == "certonly" {
 		all = append(all, "--agree-tos", "--server", h.ca.DirectoryURL())
 	}
-	if verb == "renew" {
+	if verb == "renew" || verb == "rollback" {
 		return exec.CommandContext(t.Context(), filepath.Join(h.prefix, "bin", "certwright"), append(all, args...)...)
 	}
 	for key, value := range map[string]string{

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,10 +51,7 @@ func wholeLife(t *testing.T, prefix string) {
 	}
 	equal(t, deployed, w.tree(t))
 
-	// The roll back of the deployment, as the host asks for it.
-	n := w.plugin(t, filepath.Join(h.state(), "plugins", "nginx"))
-	must(t, n.Rollback(during(t.Context(), "a.test", "by hand"), 1, &recorder{}))
-	must(t, n.Restart(during(t.Context(), "a.test", "by hand"), &recorder{}))
+	h.do(t, "rollback", "--installer", "nginx")
 	equal(t, before, w.tree(t))
 	got, err := served(both(w.https)[0], "b.test")
 	must(t, err)
@@ -70,7 +66,7 @@ func layouts(t *testing.T, prefix string) {
 			return map[string]string{
 				"nginx.conf": w.main("    include " + w.path("conf.d") + "/*.conf;\n\n    server {\n" + listens(w.http, "") +
 					"        server_name  _;\n        root         /usr/share/nginx/html;\n    }\n"),
-				"conf.d/shop.conf": "server {\r\n\tlisten *:" + fmt.Sprint(w.http+0) + ";\r\n\tserver_name shop.test;\r\n\treturn 200 shop;\r\n}\r\n",
+				"conf.d/shop.conf": "server {\r\n" + strings.ReplaceAll(listens(w.http, ""), "\n", "\r\n") + "\tserver_name shop.test;\r\n\treturn 200 shop;\r\n}\r\n",
 			}
 		},
 		"one file": func(w *web) map[string]string {
@@ -80,8 +76,16 @@ func layouts(t *testing.T, prefix string) {
 		t.Run(name, func(t *testing.T) {
 			w := running(t, files)
 			h := startHost(t, prefix, w)
-			h.do(t, "run", "--nginx", "-d", "shop.test")
+			h.do(t, "run", "--nginx", "--redirect", "--hsts", "-d", "shop.test")
 			wantLeaf(t, h.leaf(t, "live/shop.test"), both(w.https)[0], "shop.test")
+			if code, body, err := get(both(w.http)[0], "shop.test", "/x"); code != 301 || err != nil {
+				t.Errorf("no redirect: %d %q %v", code, body, err)
+			}
+			deployed := w.tree(t)
+			// The redirect must not get in the way of the next challenge.
+			h.do(t, "renew", "--force-renewal")
+			wantLeaf(t, h.leaf(t, "live/shop.test"), both(w.https)[0], "shop.test")
+			equal(t, deployed, w.tree(t))
 		})
 	}
 }
