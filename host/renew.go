@@ -111,7 +111,7 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 	targets := r.Args.Installers
 	switch {
 	case r.CertName == "":
-		return nil, UsageError(sdk.Hint(errors.New("no certificate is named"), "name the certificate with --cert-name, see certwright certificates"))
+		return nil, noCertName()
 	case len(targets) == 0:
 		return nil, UsageError(sdk.Hint(errors.New("no installer is named"), "name one with -i, for instance -i files"))
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/host"
+	"github.com/certwright/certwright/host/config"
 )
 
 func (c *cli) installCommand() *cobra.Command {
@@ -33,6 +34,34 @@ func (c *cli) installCommand() *cobra.Command {
 	cmd.Flags().StringVar(&c.keyPath, "key-path", "", "private key of a certificate that was obtained with --csr")
 	cmd.Flags().StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that it is deployed to (repeatable)")
 	c.deployFlags(cmd.Flags())
+	c.settingFlags(cmd.Flags())
+	return cmd
+}
+
+func (c *cli) enhanceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "enhance",
+		Short: "Have a server redirect to HTTPS, or send HSTS",
+		Long: "Set a redirect or HSTS at installers that a certificate is deployed to: for all of its names, or for those of -d.\n" +
+			"What is set once is kept by later deployments.",
+		Example: "  certwright enhance --redirect --hsts -i nginx --cert-name a.example",
+		Args:    usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			outcomes, err := host.Enhance(cmd.Context(), base, host.EnhanceRequest{CertName: c.args.CertName, Args: c.args})
+			if err != nil {
+				return err
+			}
+			return c.terminal.Outcomes(outcomes)
+		},
+	}
+	c.enhanceFlags(cmd.Flags())
+	cmd.Flags().StringVar(&c.args.CertName, "cert-name", "", "the certificate")
+	cmd.Flags().StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance at which it is set (repeatable)")
+	cmd.Flags().VarP(&orderedArg{args: &c.args.Ordered, kind: config.ArgDomain}, "domain", "d", "for this name only (repeatable)")
 	c.settingFlags(cmd.Flags())
 	return cmd
 }

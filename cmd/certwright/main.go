@@ -88,7 +88,7 @@ func (c *cli) root() *cobra.Command {
 	})
 	c.globalFlags(root.PersistentFlags())
 	root.AddCommand(
-		c.runCommand(), c.certonlyCommand(), c.installCommand(), c.renewCommand(), c.rollbackCommand(),
+		c.runCommand(), c.certonlyCommand(), c.installCommand(), c.renewCommand(), c.enhanceCommand(), c.rollbackCommand(),
 		c.revokeCommand(), c.deleteCommand(), c.accountCommand(),
 		c.certificatesCommand(), c.planCommand(), c.pluginsCommand(), c.configCommand(), c.doctorCommand(), c.versionCommand(),
 	)
