@@ -9,6 +9,7 @@ import (
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/plan"
+	"github.com/certwright/certwright/host/internal/report"
 	"github.com/certwright/certwright/host/internal/run"
 	"github.com/certwright/certwright/sdk"
 )
@@ -41,17 +42,35 @@ func Obtain(ctx context.Context, b Base, r ObtainRequest) (outcomes []Outcome, e
 	if r.NoDeploy {
 		e.Verb = "certonly"
 	}
+	if asksNothing(r.Args) && len(b.Config.Certificates) == 0 && len(r.Args.Installers) > 0 && !r.NoDeploy {
+		if err := e.Recover(ctx); err != nil {
+			return nil, err
+		}
+		if r.Args, err = b.chosen(ctx, e, r.Args); err != nil {
+			return nil, err
+		}
+	}
 	return e.Run(ctx, b.want(r))
 }
 
-// MakePlan says what Obtain, or Renew with no args at all, would do. It starts
-// no plugin and asks no CA.
-func MakePlan(ctx context.Context, b Base, r ObtainRequest) (Plan, error) {
+// MakePlan says what Obtain, or Renew with no args at all, would do. It asks no
+// CA, and starts installers only to ask what they would write.
+func MakePlan(ctx context.Context, b Base, r ObtainRequest) (p Plan, err error) {
 	s, err := b.reading()
 	if err != nil {
 		return Plan{}, err
 	}
-	e := &run.Engine{Config: b.Config, Store: s, Terminal: b.Terminal, Now: b.now()}
+	secrets := &report.Secrets{}
+	b.Terminal.Redact = secrets.Redact
+	plugins, err := b.plugins(secrets)
+	if err != nil {
+		return Plan{}, err
+	}
+	e := &run.Engine{
+		Config: b.Config, Store: s, Terminal: b.Terminal, Plugins: plugins, Secrets: secrets,
+		Version: b.Version, RunID: runID(), Now: b.now(),
+	}
+	defer func() { err = errors.Join(err, plugins.Close(context.WithoutCancel(ctx))) }()
 	want := b.want(r)
 	if asksNothing(r.Args) {
 		want.Requests = b.settled(r.Args, b.everything)

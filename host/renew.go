@@ -103,16 +103,15 @@ type InstallRequest struct {
 	Args     config.Args
 	// KeyPath is where the key of a certificate is that was obtained by a CSR.
 	KeyPath string
+	// DryRun says what would be written, and writes nothing.
+	DryRun bool
 }
 
 // Install deploys a certificate that exists to the installers named, which
 // belong to it from then on.
 func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome, err error) {
 	targets := r.Args.Installers
-	switch {
-	case r.CertName == "":
-		return nil, noCertName()
-	case len(targets) == 0:
+	if len(targets) == 0 {
 		return nil, UsageError(sdk.Hint(errors.New("no installer is named"), "name one with -i, for instance -i files"))
 	}
 	if err := r.Args.CheckSets(targets); err != nil {
@@ -123,30 +122,45 @@ func Install(ctx context.Context, b Base, r InstallRequest) (outcomes []Outcome,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
-	e.Verb = "install"
+	e.DryRun, e.Verb = r.DryRun, "install"
 	keyPath, err := filepath.Abs(r.KeyPath)
 	if r.KeyPath == "" || err != nil {
 		keyPath = ""
 	}
 	return e.Run(ctx, run.Want{
-		DeployTo: targets,
-		Requests: func(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
-			l, err := mustHave(lineages, r.CertName)
-			if err != nil {
-				return nil, err
-			}
-			if c, ok := b.fromFiles(r.CertName); ok {
-				for _, name := range targets {
-					if !slices.Contains(c.Deploy, name) {
-						b.Terminal.Warn(c.Name, "the configuration does not deploy it to %s: name it in deploy, or it is left out of the next renewal", name)
-					}
+		DeployTo: targets, MustEnhance: len(r.Args.Enhance) > 0,
+		Requests: func(ctx context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
+			names := []string{r.CertName}
+			if r.CertName == "" {
+				if names, err = b.chosenLineages(ctx, e, targets, lineages); err != nil {
+					return nil, err
 				}
 			}
-			request := l.Request
-			request.AllOrNothing = request.AllOrNothing || r.Args.AllOrNothing
-			request.Enhance = union(request.Enhance, r.Args.Enhance)
-			return []model.Request{request}, nil
+			var out []model.Request
+			for _, name := range names {
+				l, err := mustHave(lineages, name)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, b.installed(l, r.Args))
+			}
+			return out, nil
 		},
 		KeyPath: keyPath,
 	})
+}
+
+// installed is the request of a certificate that gets more installers.
+func (b Base) installed(l model.Lineage, a config.Args) model.Request {
+	if c, ok := b.fromFiles(l.Name); ok {
+		for _, name := range a.Installers {
+			if !slices.Contains(c.Deploy, name) {
+				b.Terminal.Warn(c.Name, "the configuration does not deploy it to %s: name it in deploy, or it is left out of the next renewal", name)
+			}
+		}
+	}
+	r := l.Request
+	r.AllOrNothing = r.AllOrNothing || a.AllOrNothing
+	r.Enhance = union(r.Enhance, a.Enhance)
+	return r
 }

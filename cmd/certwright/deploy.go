@@ -22,7 +22,7 @@ func (c *cli) installCommand() *cobra.Command {
 				return err
 			}
 			outcomes, err := host.Install(cmd.Context(), base, host.InstallRequest{
-				CertName: c.args.CertName, Args: c.args, KeyPath: c.keyPath,
+				CertName: c.args.CertName, Args: c.args, KeyPath: c.keyPath, DryRun: c.dryRun,
 			})
 			if err != nil {
 				return err
@@ -33,6 +33,7 @@ func (c *cli) installCommand() *cobra.Command {
 	cmd.Flags().StringVar(&c.args.CertName, "cert-name", "", "the certificate")
 	cmd.Flags().StringVar(&c.keyPath, "key-path", "", "private key of a certificate that was obtained with --csr")
 	cmd.Flags().StringArrayVarP(&c.args.Installers, "installer", "i", nil, "instance that it is deployed to (repeatable)")
+	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "show what would be written, and write nothing")
 	c.deployFlags(cmd.Flags())
 	c.settingFlags(cmd.Flags())
 	return cmd

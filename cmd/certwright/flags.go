@@ -88,7 +88,7 @@ func (c *cli) certificateFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.expand, "expand", false, "let an existing certificate get more names")
 	f.BoolVar(&c.force, "force-renewal", false, "renew even if it is not due")
 	f.BoolVar(&c.debug, "debug-challenges", false, "show what is in place and wait before the CA is told")
-	f.BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA, keep and deploy nothing")
+	f.BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA and show what would be deployed; keep and deploy nothing")
 	c.optionFlags(f)
 	c.settingFlags(f)
 	c.aliasFlags(f)

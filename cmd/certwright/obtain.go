@@ -67,7 +67,8 @@ func (c *cli) planCommand() *cobra.Command {
 		Use:   "plan",
 		Short: "Show what run or renew would do, and why",
 		Long: "Show what would be done, and why. With -d: what run would do with the same flags.\n" +
-			"Without: what there is to do for every certificate. No plugin is started and no CA is asked.",
+			"Without: what there is to do for every certificate. No CA is asked, and of the plugins only the installers\n" +
+			"that would write something, to show what.",
 		Example: "  certwright plan",
 		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -110,7 +111,7 @@ func (c *cli) renewCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&name, "cert-name", "", "renew this one only")
 	cmd.Flags().BoolVar(&c.force, "force-renewal", false, "renew even what is not due")
-	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA, keep and deploy nothing")
+	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "prove every name at a test CA and show what would be deployed; keep and deploy nothing")
 	c.togetherFlag(cmd.Flags())
 	c.hookFlags(cmd.Flags())
 	c.settingFlags(cmd.Flags())

@@ -84,6 +84,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"noleftovers": noLeftovers,
 		"expand":      expandFile,
 		"revoked":     checkRevoked,
+		"plugin":      usePlugin,
 		"serve":       serveTLS,
 		"shows":       checkShown,
 		"stall":       stall,

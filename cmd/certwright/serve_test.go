@@ -6,6 +6,8 @@ import (
 	"encoding/pem"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -66,4 +68,19 @@ func checkShown(ts *testscript.TestScript, neg bool, args []string) {
 	if same := bytes.Equal(conn.ConnectionState().PeerCertificates[0].Raw, block.Bytes); same == neg {
 		ts.Fatalf("%s shows the leaf of %s: %v", args[0], args[1], same)
 	}
+}
+
+// usePlugin is `plugin NAME`: builds a plugin of testdata/plugins and puts it
+// where certwright looks for plugins in this story.
+func usePlugin(ts *testscript.TestScript, _ bool, args []string) {
+	source, err := filepath.Abs(filepath.Join("testdata", "plugins", args[0]))
+	ts.Check(err)
+	dir := ts.MkAbs("plugins")
+	ts.Check(os.MkdirAll(dir, 0o755))
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "certwright-plugin-"+args[0]), ".")
+	build.Dir = source
+	if out, err := build.CombinedOutput(); err != nil {
+		ts.Fatalf("build %s: %v\n%s", args[0], err, out)
+	}
+	ts.Setenv("CERTWRIGHT_PLUGIN_PATH", dir)
 }

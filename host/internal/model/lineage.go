@@ -84,6 +84,8 @@ type Item struct {
 	Due time.Time `json:"due,omitzero"`
 	// Deploy lists the targets that have to be deployed to.
 	Deploy []string `json:"deploy,omitempty"`
+	// Diffs are what would be written at each of them.
+	Diffs map[string]string `json:"diffs,omitempty"`
 }
 
 // Action of a plan's item.
@@ -113,6 +115,8 @@ type Outcome struct {
 	// targets that it was to be deployed to.
 	Issued bool
 	Tried  []string
+	// Diffs are what a dry run would have written at each target.
+	Diffs map[string]string
 	// Version that is live now; nil: none.
 	Version *Version
 	Paths   Paths

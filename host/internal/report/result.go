@@ -134,6 +134,7 @@ func (t *Terminal) outcome(o model.Outcome) {
 				o.Name, o.Version.Number, day(o.Version.NotAfter), o.Paths.Fullchain, orElsewhere(o.Paths.Privkey)))
 		}
 	}
+	t.Print(diffsText(o.Name, o.Diffs))
 	for _, name := range o.Tried {
 		if target := o.Targets[name]; target.Error == "" {
 			t.Print(fmt.Sprintf("%s: %s\n", o.Name, targetLine(name, target)))
@@ -182,13 +183,14 @@ type outcomeLine struct {
 	Version *model.Version          `json:"version,omitempty"`
 	Paths   *model.Paths            `json:"paths,omitempty"`
 	Targets map[string]model.Target `json:"targets,omitempty"`
+	Diffs   map[string]string       `json:"diffs,omitempty"`
 	Error   *errorJSON              `json:"error,omitempty"`
 }
 
 func outcomeJSON(o model.Outcome) outcomeLine {
 	line := outcomeLine{
 		Type: "outcome", Name: o.Name, OK: o.Err == nil, Action: o.Action, Why: o.Why, Due: o.Due.UTC(),
-		Version: o.Version, Targets: o.Targets, Error: toErrorJSON(o.Err),
+		Version: o.Version, Targets: o.Targets, Diffs: o.Diffs, Error: toErrorJSON(o.Err),
 	}
 	if o.Paths != (model.Paths{}) {
 		line.Paths = &o.Paths
@@ -231,7 +233,9 @@ func (t *Terminal) Plan(p model.Plan) {
 				Why    string       `json:"why"`
 				Due    time.Time    `json:"due,omitzero"`
 				Deploy []string     `json:"deploy,omitempty"`
-			}{"plan", item.Request.Name, item.Request.Names(), item.Action, item.Why, item.Due.UTC(), item.Deploy})
+
+				Diffs map[string]string `json:"diffs,omitempty"`
+			}{"plan", item.Request.Name, item.Request.Names(), item.Action, item.Why, item.Due.UTC(), item.Deploy, item.Diffs})
 			continue
 		}
 		text := fmt.Sprintf("%-7s %s: %s\n", item.Action, item.Request.Name, item.Why)
@@ -243,7 +247,7 @@ func (t *Terminal) Plan(p model.Plan) {
 				text += "          then deployed to " + strings.Join(item.Deploy, ", ") + "\n"
 			}
 		}
-		t.Print(text)
+		t.Print(text + diffsText(item.Request.Name, item.Diffs))
 	}
 }
 

@@ -100,3 +100,19 @@ func (t *Terminal) TakenBack(b model.TakenBack) {
 	}
 	t.Print(text)
 }
+
+// diffsText shows what would be written.
+func diffsText(lineage string, diffs map[string]string) string {
+	var b strings.Builder
+	for _, name := range sortedKeys(diffs) {
+		if diffs[name] == "" {
+			fmt.Fprintf(&b, "%s: %s would write nothing new\n", lineage, name)
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %s would write\n%s", lineage, name, diffs[name])
+		if !strings.HasSuffix(diffs[name], "\n") {
+			b.WriteString("\n")
+		}
+	}
+	return b.String()
+}

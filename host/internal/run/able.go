@@ -36,7 +36,7 @@ func apart(item model.Item, mine map[string]*member) error {
 
 // canEnhance refuses what nobody would do. The targets that cannot are left out
 // if one of them can, unless they are named.
-func canEnhance(item model.Item, named map[string]map[string][]string, mine map[string]*member) error {
+func canEnhance(item model.Item, w Want, mine map[string]*member) error {
 	if item.Action == model.None {
 		return nil
 	}
@@ -50,11 +50,11 @@ func canEnhance(item model.Item, named map[string]map[string][]string, mine map[
 			able = true
 			continue
 		}
-		if unable = append(unable, name); len(named[name]) > 0 {
+		if unable = append(unable, name); len(w.Enhance[name]) > 0 {
 			return unableTo(item.Request.Name, unable)
 		}
 	}
-	if len(item.Request.Enhance) == 0 || able || len(item.Deploy) < len(item.Request.Deploy) {
+	if len(item.Request.Enhance) == 0 || able || !w.MustEnhance && len(item.Deploy) < len(item.Request.Deploy) {
 		return nil
 	}
 	return unableTo(item.Request.Name, unable)

@@ -14,11 +14,15 @@ import (
 )
 
 // dryRun proves every name as a real run would, and keeps nothing of what comes
-// of it.
-func (e *Engine) dryRun(ctx context.Context, r model.Request, l model.Lineage, t *team) error {
+// of it. What its targets would be given is shown.
+func (e *Engine) dryRun(ctx context.Context, item model.Item, l model.Lineage, t *team) (map[string]string, error) {
+	r := item.Request
+	if item.Action == model.Deploy {
+		return e.previews(ctx, item, l, model.Issued{}, t)
+	}
 	c := t.told[r.Name]
 	ctx = c.Into(ctx)
-	err := e.tryOut(ctx, r, l, t)
+	diffs, err := e.tryOut(ctx, item, l, t)
 	if err == nil && l.Version != nil && c.Wants(sdk.EventDryRun) {
 		var v hook.Version
 		if v, err = e.version(l); err == nil {
@@ -28,32 +32,41 @@ func (e *Engine) dryRun(ctx context.Context, r model.Request, l model.Lineage, t
 	if err == nil {
 		e.Terminal.Tell(r.Name, "the dry run was successful: nothing is kept")
 	}
-	return errors.Join(err, c.Attempted(ctx, nil, err, false))
+	return diffs, errors.Join(err, c.Attempted(ctx, nil, err, false))
 }
 
-// tryOut proves the names.
-func (e *Engine) tryOut(ctx context.Context, r model.Request, l model.Lineage, t *team) error {
+// tryOut proves the names, and asks what would be written.
+func (e *Engine) tryOut(ctx context.Context, item model.Item, l model.Lineage, t *team) (map[string]string, error) {
+	issued, err := e.rehearse(ctx, item.Request, l, t)
+	if err != nil {
+		return nil, err
+	}
+	return e.previews(ctx, item, l, issued, t)
+}
+
+// rehearse obtains a certificate that is not kept.
+func (e *Engine) rehearse(ctx context.Context, r model.Request, l model.Lineage, t *team) (model.Issued, error) {
 	c := t.told[r.Name]
 	if err := c.Begin(ctx); err != nil {
-		return err
+		return model.Issued{}, err
 	}
 	r, err := e.requested(ctx, r, c)
 	if err != nil {
-		return err
+		return model.Issued{}, err
 	}
 	if test := config.TestServer(r.Server); test != r.Server {
 		r.Server, r.Account = test, config.AccountName(test)
 	}
 	client, release, err := e.account(ctx, r, t)
 	if err != nil {
-		return err
+		return model.Issued{}, err
 	}
 	defer release()
 	deps := e.orderDeps(client, t, r, l)
 	deps.DryRun, deps.Keys, deps.Replaces = true, unkept{}, ""
 	deps.Journal, deps.Hooks = unordered{deps.Journal}, c
-	_, err = order.Obtain(ctx, deps, r)
-	return err
+	result, err := order.Obtain(ctx, deps, r)
+	return result.Issued, err
 }
 
 // unkept makes keys that are on no disk.

@@ -8,9 +8,14 @@ import (
 	"github.com/certwright/certwright/host/internal/plan"
 )
 
-// Plan says what Run would do.
+// Plan says what Run would do, and what would be written.
 func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, error) {
-	return e.plan(ctx, w, e.lineages())
+	lineages := e.lineages()
+	p, err := e.plan(ctx, w, lineages)
+	if err == nil {
+		e.preview(ctx, w, p, lineages)
+	}
+	return p, err
 }
 
 // decide reads what exists and plans what has to be done. That may be ten
@@ -47,6 +52,6 @@ func (e *Engine) plan(ctx context.Context, w Want, lineages map[string]model.Lin
 	}
 	return plan.Make(plan.Input{
 		Now: e.Now(), Requests: requests, Lineages: lineages, Stale: e.stale(requests, lineages),
-		Force: w.Force || e.DryRun, NoDeploy: w.NoDeploy || e.DryRun, BackOff: w.BackOff, DeployTo: w.DeployTo,
+		Force: w.Force || e.DryRun, NoDeploy: w.NoDeploy, BackOff: w.BackOff, DeployTo: w.DeployTo,
 	}), nil
 }

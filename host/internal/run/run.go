@@ -75,6 +75,10 @@ type Want struct {
 	// Enhance lists the names of each enhancement that is set in this run, by
 	// target.
 	Enhance map[string]map[string][]string
+	// MustEnhance refuses to deploy to none that can enhance, if that is wanted.
+	MustEnhance bool
+	// preview starts installers alone, to ask them what they would write.
+	preview bool
 	// KeyPath is where the key of a certificate is that was obtained by a CSR;
 	// it is kept with the lineage.
 	KeyPath string
@@ -137,7 +141,7 @@ func (e *Engine) do(ctx context.Context, item model.Item, t *team) (out model.Ou
 	}
 	defer unlock()
 	if e.DryRun {
-		out.Err = e.dryRun(ctx, r, l, t)
+		out.Diffs, out.Err = e.dryRun(ctx, item, l, t)
 		return out
 	}
 	if item.Action != model.Deploy {

@@ -86,11 +86,11 @@ func (e *Engine) prepare(ctx context.Context, w Want, p model.Plan, lineages map
 			}
 			mine[use.name] = members[key]
 		}
-		if item.Action == model.None || item.Action == model.Deploy {
+		if !w.preview && (item.Action == model.None || item.Action == model.Deploy) {
 			e.idle(ctx, item.Request, lineages[item.Request.Name], mine, members)
 		}
 		t.byLineage[item.Request.Name] = mine
-		errs = append(errs, noContention(item, mine), apart(item, mine), canEnhance(item, w.Enhance, mine))
+		errs = append(errs, noContention(item, mine), apart(item, mine), canEnhance(item, w, mine))
 		if item.Action == model.Issue || item.Action == model.Renew {
 			errs = append(errs, everyNameHasOne(item.Request))
 		}

@@ -101,14 +101,20 @@ func (s *sites) render(changes []change) (was, is []byte, err error) {
 	}
 	lines := strings.SplitAfter(string(was), "\n")
 	for _, c := range changes {
-		at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line+" ", c.name+" ") || strings.HasPrefix(line, c.name+"\n") })
+		at := slices.IndexFunc(lines, func(line string) bool {
+			return strings.HasPrefix(line+" ", c.name+" ") || strings.HasPrefix(line, c.name+"\n")
+		})
 		if at < 0 {
 			return nil, nil, sdk.Problemf(sdk.NotFound, "no site is called %s in %s", c.name, s.settings.Config)
 		}
 		words := strings.Fields(lines[at])
 		kind, _, _ := strings.Cut(c.word, "=")
-		words = slices.DeleteFunc(words, func(w string) bool { return w == kind || strings.HasPrefix(w, kind+"=") })
-		lines[at] = strings.Join(append(words, c.word), " ") + "\n"
+		if has := slices.IndexFunc(words, func(w string) bool { return w == kind || strings.HasPrefix(w, kind+"=") }); has >= 0 {
+			words[has] = c.word
+		} else {
+			words = append(words, c.word)
+		}
+		lines[at] = strings.Join(words, " ") + "\n"
 	}
 	return was, []byte(strings.Join(lines, "")), nil
 }
