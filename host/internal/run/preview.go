@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/host/internal/deploy"
@@ -56,7 +57,7 @@ func (e *Engine) preview(ctx context.Context, w Want, p model.Plan, lineages map
 
 // previews asks each target of an item for the difference. The certificate is
 // the one that is given, or else the newest, or else one that is made up for
-// that: only names and lengths can be seen of it.
+// that and not shown.
 func (e *Engine) previews(ctx context.Context, item model.Item, l model.Lineage, issued model.Issued, t *team) (map[string]string, error) {
 	if len(item.Deploy) == 0 {
 		return nil, nil
@@ -65,6 +66,7 @@ func (e *Engine) previews(ctx context.Context, item model.Item, l model.Lineage,
 	if err != nil {
 		return nil, err
 	}
+	madeUp := len(issued.LeafPEM) == 0 && l.Version == nil
 	diffs := map[string]string{}
 	var errs []error
 	for _, name := range item.Deploy {
@@ -72,12 +74,36 @@ func (e *Engine) previews(ctx context.Context, item model.Item, l model.Lineage,
 		if err == nil {
 			diffs[name], err = deploy.Preview(ctx, e.deployDeps(), e.target(instance), cert)
 		}
+		if madeUp {
+			diffs[name] = unsaid(diffs[name], cert.Issued)
+		}
 		if err != nil {
 			delete(diffs, name)
 			errs = append(errs, err)
 		}
 	}
 	return diffs, errors.Join(errs...)
+}
+
+// unsaid takes out of a difference what was made up.
+func unsaid(diff string, issued model.Issued) string {
+	madeUp := map[string]bool{}
+	for line := range strings.Lines(string(issued.FullchainPEM) + string(issued.KeyPEM)) {
+		madeUp["+"+line] = !strings.HasPrefix(line, "-----")
+	}
+	var b strings.Builder
+	said := false
+	for line := range strings.Lines(diff) {
+		switch {
+		case !madeUp[line]:
+			b.WriteString(line)
+			said = false
+		case !said:
+			b.WriteString("+(not known yet)\n")
+			said = true
+		}
+	}
+	return b.String()
 }
 
 func (e *Engine) previewed(r model.Request, l model.Lineage, issued model.Issued, keyPath string) (deploy.Certificate, error) {
