@@ -24,7 +24,7 @@ import (
 // commands say of ports and of the server's directories is mapped by a shim in
 // front of the real program, see testdata/docs.
 func TestDocs(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md"} {
+	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md", "docs/hooks.md", "docs/write-a-plugin-in-python.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			runPage(t, page)
@@ -142,12 +142,39 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, part := range []string{"examples", "sdk"} { // the pages are read in the source tree
+		if err := os.Symlink(filepath.Join(root, part), filepath.Join(work, part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := []string{shims, filepath.Join(prefix, "bin"), os.Getenv("PATH")}
 	return []string{
-		"PATH=" + shims + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"PATH=" + strings.Join(path, string(os.PathListSeparator)),
 		"HOME=" + filepath.Join(work, "home"), "WORK=" + work, "ROOT=" + root, "PREFIX_UNDER_TEST=" + prefix,
 		"DOCS_PORT=" + port, "CERTWRIGHT_SERVER=" + ca.DirectoryURL(),
 		"DOCS_PARTNER=" + partner.DirectoryURL(), "HMAC_KEY=" + hmacKey,
 		"CERTWRIGHT_CA_BUNDLE=" + filepath.Join(work, "ca.pem"),
 		"CERTWRIGHT_STATE_DIR=" + filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR=" + filepath.Join(work, "etc"),
 	}, number, tlsPort
+}
+
+// What the page on Python shows of the plugin is what stands in it.
+func TestPythonPageShowsThePlugin(t *testing.T) {
+	page, err := os.ReadFile("../../docs/write-a-plugin-in-python.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugin, err := os.ReadFile("../../examples/python-hooks/certwright-plugin-python-hooks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	if len(shown) < 4 {
+		t.Errorf("the page shows %d pieces", len(shown))
+	}
+	for _, piece := range shown {
+		if !strings.Contains(string(plugin), piece[1]) {
+			t.Errorf("this is not in the plugin:\n%s", piece[1])
+		}
+	}
 }
