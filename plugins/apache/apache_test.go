@@ -11,6 +11,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == pluginName {
+		serveVictim()
+		return
+	}
 	code := m.Run()
 	if installed != "" {
 		_ = os.RemoveAll(installed)
