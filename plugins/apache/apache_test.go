@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/certwright/certwright/sdk"
@@ -15,6 +16,9 @@ func TestMain(m *testing.M) {
 		serveVictim()
 		return
 	}
+	// Plugins that others may write to are not run, and httpd's workers must be
+	// able to read what is served.
+	syscall.Umask(0o022)
 	code := m.Run()
 	if installed != "" {
 		_ = os.RemoveAll(installed)
@@ -44,6 +48,7 @@ const otherSite = `# The other site
 `
 
 func TestDeployIntoPlainLayout(t *testing.T) {
+	t.Parallel()
 	s := plain(t, sites, "conf.d/b.conf", otherSite)
 	before := s.look()
 	a := instance(t, s.settings(), t.TempDir())
@@ -92,6 +97,7 @@ func TestDeployIntoPlainLayout(t *testing.T) {
 }
 
 func TestDeployIntoDebianLayout(t *testing.T) {
+	t.Parallel()
 	s := debian(t, map[string]string{
 		"a.conf": `<VirtualHost *:{http}>
 	ServerName a.test

@@ -54,6 +54,7 @@ LoadModule proxy_http_module {modules}/mod_proxy_http.so
 `
 
 func TestChallengesAreAnswered(t *testing.T) {
+	t.Parallel()
 	s := plain(t, hard)
 	before := s.look()
 	a := instance(t, s.settings(), t.TempDir())
@@ -91,6 +92,7 @@ func TestChallengesAreAnswered(t *testing.T) {
 
 // Several orders share what is in place; the last one that goes takes it away.
 func TestOrdersAtOnce(t *testing.T) {
+	t.Parallel()
 	s := plain(t, hard)
 	before := s.look()
 	a := instance(t, s.settings(), t.TempDir())
@@ -121,6 +123,7 @@ func TestOrdersAtOnce(t *testing.T) {
 
 // A deployment comes in between: the challenges stay, and go without a trace.
 func TestDeployDuringChallenge(t *testing.T) {
+	t.Parallel()
 	s := plain(t, sites, "conf.d/b.conf", otherSite)
 	a := instance(t, s.settings(), t.TempDir())
 	c := newCertificate(t, "a.test")
@@ -154,6 +157,7 @@ func textOf(entry string) string {
 }
 
 func TestNoVhostForAChallenge(t *testing.T) {
+	t.Parallel()
 	s := plain(t, "")
 	before := s.look()
 	a := instance(t, s.settings(), t.TempDir())
@@ -165,6 +169,7 @@ func TestNoVhostForAChallenge(t *testing.T) {
 // On Debian a site that is not enabled is included for as long as it takes, and
 // mod_rewrite is loaded.
 func TestChallengeForADisabledSite(t *testing.T) {
+	t.Parallel()
 	s := debian(t, map[string]string{
 		"b.conf":     otherSite,
 		"off-a.conf": strings.ReplaceAll(otherSite, "b.test", "a.test"),

@@ -10,6 +10,7 @@ import (
 
 // The real binary, as it is released, with a real server.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "certwright-plugin-apache")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, ".")
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -65,8 +64,6 @@ var installed string
 
 // install gives the directory that the built tree is installed in, once.
 var install = sync.OnceValues(func() (string, error) {
-	// Plugins that others may write to are not run.
-	defer syscall.Umask(syscall.Umask(0o022))
 	prefix, err := os.MkdirTemp("", "apache-test-")
 	if err != nil {
 		return "", err
@@ -200,6 +197,7 @@ func (s *server) watch(name string) (stop func() []*x509.Certificate) {
 }
 
 func TestTheWholeFlow(t *testing.T) {
+	t.Parallel()
 	s, old := mixedServer(t, otherSite)
 	p := newProgram(s)
 	before := s.look()
@@ -240,6 +238,7 @@ func TestTheWholeFlow(t *testing.T) {
 
 // The redirect and the header come with the deployment, and are there once.
 func TestEnhancedFlow(t *testing.T) {
+	t.Parallel()
 	s := debian(t, map[string]string{
 		"b.conf":     otherSite,
 		"off-a.conf": strings.ReplaceAll(otherSite, "b.test", "a.test"),
@@ -260,6 +259,7 @@ func TestEnhancedFlow(t *testing.T) {
 
 // What httpd does not accept before we start is reported in its own words.
 func TestBrokenBefore(t *testing.T) {
+	t.Parallel()
 	s, old := mixedServer(t, otherSite)
 	p := newProgram(s)
 	put(t, filepath.Join(s.dir, "conf.d", "c.conf"), "# fine\nNoSuchDirective on\n", 0o644)
@@ -274,6 +274,7 @@ func TestBrokenBefore(t *testing.T) {
 
 // What is broken by the deployment is taken back in the same run.
 func TestBrokenByUs(t *testing.T) {
+	t.Parallel()
 	s, old := mixedServer(t, "<IfFile {dir}/conf.d/b-le-ssl.conf>\n    NoSuchDirective on\n</IfFile>\n"+otherSite)
 	p := newProgram(s)
 	before := s.look()
@@ -295,6 +296,7 @@ func TestBrokenByUs(t *testing.T) {
 }
 
 func TestStoppedStaysStopped(t *testing.T) {
+	t.Parallel()
 	s, _ := mixedServer(t, otherSite)
 	p := newProgram(s)
 	p.succeeds("certonly", "-a", "apache", "-d", "a.test")
@@ -317,6 +319,7 @@ func TestStoppedStaysStopped(t *testing.T) {
 // The challenge is answered, but nobody is given a certificate that he has no
 // name for.
 func TestNameWithoutVhost(t *testing.T) {
+	t.Parallel()
 	s, old := mixedServer(t, otherSite)
 	p := newProgram(s)
 	before := s.look()

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -122,7 +124,7 @@ export APACHE_LOG_DIR={dir}/log
 export LANG=C
 `), 0o644)
 	s.serve(func() {
-		put(t, filepath.Join(s.root, "ports.conf"), s.fill("Listen {http}\nServerName main.test\n"), 0o644)
+		put(t, filepath.Join(s.root, "ports.conf"), s.fill("Listen 127.0.0.1:{http}\nListen [::1]:{http}\nServerName main.test\n"), 0o644)
 		for name, text := range sites {
 			put(t, filepath.Join(s.root, "sites-available", name), s.fill(text), 0o644)
 			if !strings.HasPrefix(name, "off-") {
@@ -298,26 +300,38 @@ func (s *server) serves(name string, want *x509.Certificate) {
 	}
 }
 
-var portsGiven = map[int]bool{}
+var given = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: map[int]bool{}}
 
-// freePort is free at every loopback address, and never given twice.
+// freePort is free at every loopback address, and never given twice. It is below
+// the range that the kernel gives ports from: httpd takes it later, and until
+// then nobody else may get it by chance.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		port := l.Addr().(*net.TCPAddr).Port
-		six, err := net.Listen("tcp", fmt.Sprintf("[::1]:%d", port))
-		must(t, l.Close())
-		if err != nil {
+	const lowest, highest = 15000, 32000
+	given.Lock()
+	defer given.Unlock()
+	for range 1000 {
+		port := lowest + rand.IntN(highest-lowest)
+		if given.ports[port] || !isFree(port) {
 			continue
 		}
-		must(t, six.Close())
-		if !portsGiven[port] {
-			portsGiven[port] = true
-			return port
-		}
+		given.ports[port] = true
+		return port
 	}
-	t.Fatal("the kernel gives no port")
+	t.Fatal("there is no free port")
 	return 0
+}
+
+func isFree(port int) bool {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			return false
+		}
+		_ = l.Close()
+	}
+	return true
 }
