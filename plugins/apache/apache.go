@@ -53,10 +53,12 @@ func (a *apache) Configure(ctx context.Context, instance sdk.Instance) error {
 	return nil
 }
 
-// Health says whether httpd is there and takes its configuration.
-func (a *apache) Health(ctx context.Context, _ bool) error {
-	if a.edits == nil {
-		return nil // it is asked before there are settings
+// Health says, if it is to look deep, whether httpd is there and takes its
+// configuration. Otherwise it answers at once: who asks wants to know whether
+// this process lives, and whoever sits at the desk may have to wait for httpd.
+func (a *apache) Health(ctx context.Context, deep bool) error {
+	if !deep || a.edits == nil {
+		return nil
 	}
 	leave, err := a.desk.sit(ctx, lineage(ctx))
 	if err != nil {

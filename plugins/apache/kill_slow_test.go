@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,6 +78,21 @@ func (l *lab) killed() bool {
 	_, err := os.Stat(filepath.Join(l.dir, killFile))
 	return err != nil
 }
+
+// challenges are the paths that a killed run has left in the configuration.
+func (l *lab) challenges() []string {
+	data, err := os.ReadFile(filepath.Join(l.server.dir, preName))
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, m := range locationLine.FindAllStringSubmatch(string(data), -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+var locationLine = regexp.MustCompile(`<Location "(.*)">`)
 
 // sound holds what has to hold after every run.
 func (l *lab) sound(wanted ...map[string]string) {
@@ -157,8 +173,16 @@ func TestKilledRun(t *testing.T) {
 		if !l.killed() {
 			t.Error("nobody was killed")
 		}
+		left := l.challenges()
 		l.run("renew") // mends, though nothing is due
 		l.sound(before, after)
+		for _, path := range left {
+			for _, name := range []string{"a.test", "b.test"} {
+				if !l.server.until(func() bool { return !strings.HasPrefix(l.server.get(l.server.addr4(l.server.http), name, path), "200") }) {
+					t.Error("httpd ended")
+				}
+			}
+		}
 		l.succeeds("run", both...)
 		l.sound(after)
 		l.server.serves("a.test", l.live("a.test"))

@@ -113,7 +113,9 @@ func (c *config) contacts(v *vhost, port string) []string {
 			continue
 		}
 		if a.host != "" {
-			out = append(out, hostPort(a.host, port))
+			if isLocal(a.host) {
+				out = append(out, hostPort(a.host, port))
+			}
 			continue
 		}
 		for _, l := range c.on(port) {
@@ -130,6 +132,20 @@ func (c *config) contacts(v *vhost, port string) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// isLocal says whether an address is one of this machine; a name may be. Behind
+// a translation of addresses a virtual host may name one that nothing reaches.
+func isLocal(host string) bool {
+	ip := net.ParseIP(host)
+	all, err := net.InterfaceAddrs()
+	if ip == nil || err != nil || ip.IsLoopback() {
+		return true
+	}
+	return slices.ContainsFunc(all, func(a net.Addr) bool {
+		network, ok := a.(*net.IPNet)
+		return ok && network.IP.Equal(ip)
+	})
 }
 
 // claimed says whether a request to an address goes to other virtual hosts than

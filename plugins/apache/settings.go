@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/certwright/certwright/sdk"
@@ -108,5 +109,6 @@ func (s settings) httpsPort() string { return strconv.Itoa(s.HTTPSPort) }
 // standard says whether this is the server that the system's own unit runs.
 func (s settings) standard() bool {
 	root := filepath.Clean(s.ServerRoot)
-	return s.Config == standardConfig && (s.ServerRoot == "" || root == "/etc/apache2" || root == "/etc/httpd")
+	return s.Config == standardConfig && (s.ServerRoot == "" || root == "/etc/apache2" || root == "/etc/httpd") &&
+		(s.Ctl == "" || slices.Contains(controls, s.Ctl))
 }

@@ -221,7 +221,8 @@ func (w *workspace) diff() (string, error) {
 	for _, path := range w.newLinks() {
 		out.WriteString(checkpoint.Diff(path, nil, []byte("-> "+w.links[path]+"\n")))
 	}
-	return out.String(), nil
+	// It travels as text; a configuration may hold bytes of any kind.
+	return strings.ToValidUTF8(out.String(), "?"), nil
 }
 
 // write brings all changes to disk through a draft. Files come before the
