@@ -133,7 +133,7 @@ func matrix(t *testing.T, steps []string, run func(t *testing.T, who string, ste
 	}
 	var cases []kill
 	for _, who := range []string{"plugin", "host"} {
-		for step := range len(steps) {
+		for step := range steps {
 			cases = append(cases, kill{who, step + 1})
 		}
 	}
