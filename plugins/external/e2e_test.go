@@ -167,7 +167,7 @@ func TestSampleSessions(t *testing.T) {
 			t.Fatalf("%v\n%s\n%s", err, out, story)
 		}
 		got := plainValues(out, filepath.Join(w.dir, "state", "live", "bristol3.test"))
-		if diff := cmp.Diff(session(t, "testdata/dns-run.jsonl"), got); diff != "" {
+		if diff := cmp.Diff(read(t, "testdata/dns-run.jsonl"), got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
@@ -181,7 +181,7 @@ func TestSampleSessions(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s\n%s", err, out, story)
 		}
-		if diff := cmp.Diff(session(t, "testdata/http-certonly.jsonl"), plainValues(out, "none")); diff != "" {
+		if diff := cmp.Diff(read(t, "testdata/http-certonly.jsonl"), plainValues(out, "none")); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		// Results are not for a program that reads objects.
@@ -204,13 +204,10 @@ esac`)
 			t.Fatalf("%v\n%s\n%s", err, out, story)
 		}
 		got := plainValues(out, filepath.Join(w.dir, "state", "live", "bristol3.test"))
-		if diff := cmp.Diff(session(t, "testdata/dns-run.jsonl"), got); diff != "" {
+		if diff := cmp.Diff(read(t, "testdata/dns-run.jsonl"), got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		var stages []string
-		for _, found := range regexp.MustCompile(`(?m)^(Handler output \(.*\):|-----(?:BEGIN|END) .*-----|DNS-01 \S+)$`).FindAllString(story, -1) {
-			stages = append(stages, found)
-		}
+		stages := regexp.MustCompile(`(?m)^(Handler output \(.*\):|-----(?:BEGIN|END) .*-----|DNS-01 \S+)$`).FindAllString(story, -1)
 		if diff := cmp.Diff(strings.Split(strings.TrimSpace(read(t, "testdata/handler-dns.story")), "\n"), stages); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -218,13 +215,6 @@ esac`)
 			t.Errorf("left %q", left)
 		}
 	})
-}
-
-// session is a sample without its report, which the engine does not ask for yet.
-func session(t *testing.T, file string) string {
-	t.Helper()
-	text := read(t, file)
-	return text[:strings.Index(text, `{"cmd": "report"`)]
 }
 
 func (w *world) script(t *testing.T, name, text string) {
@@ -245,7 +235,7 @@ func TestSessionsThatFail(t *testing.T) {
 			!strings.Contains(told.String(), "hint: keep it open and write one line for each perform_challenge") {
 			t.Errorf("%v\n%s", err, told.String())
 		}
-		reported(t, string(out), "perform_challenge cleanup cleanup")
+		reported(t, string(out), "perform_challenge cleanup cleanup report")
 	})
 	t.Run("a proof that is not there", func(t *testing.T) {
 		w := newWorld(t)
@@ -257,7 +247,13 @@ func TestSessionsThatFail(t *testing.T) {
 		if err == nil {
 			t.Fatalf("no error\n%s\n%s", out, story)
 		}
-		reported(t, out, "perform_challenge perform_challenge cleanup cleanup")
+		reported(t, out, "perform_challenge perform_challenge cleanup cleanup report")
+		if !strings.Contains(out, `"messages": [{"priority": 0, "on_crash": true, "lines": ["`) {
+			t.Errorf("the report\n%s", out)
+		}
+		if _, report, _ := strings.Cut(out, `"cmd": "report"`); !strings.Contains(report, "bristol3.test") || strings.Contains(report, "bs3.test") {
+			t.Errorf("the report is %s", report)
+		}
 	})
 	t.Run("--json beside it", func(t *testing.T) {
 		w := newWorld(t)
