@@ -71,7 +71,7 @@ func newScene(t *testing.T, config string) *scene {
 	must(t, os.WriteFile(filepath.Join(s.dir, "ca.pem"), ca.TLSRoots(), 0o600))
 	must(t, os.WriteFile(filepath.Join(s.dir, "hook.sh"), []byte(logging), 0o700))
 	must(t, os.WriteFile(filepath.Join(s.dir, "config"), []byte(
-		"CA="+ca.DirectoryURL()+"\nCURL_OPTS=\"--cacert ${BASEDIR}/ca.pem\"\nHOOK=\"${BASEDIR}/hook.sh\"\nWELLKNOWN=${BASEDIR}/well-known\n"+config), 0o600))
+		"CA="+ca.DirectoryURL()+"\nKEYSIZE=2048\nCURL_OPTS=\"--cacert ${BASEDIR}/ca.pem\"\nHOOK=\"${BASEDIR}/hook.sh\"\nWELLKNOWN=${BASEDIR}/well-known\n"+config), 0o600))
 	return s
 }
 
@@ -110,8 +110,8 @@ func canonical(log, dir, certDir string) string {
 	log = strings.NewReplacer(certDir, "CERTDIR", probe, "PROBE").Replace(log)
 	log = strings.ReplaceAll(log, dir, "/DIR")
 	for _, change := range []struct{ pattern, with string }{
-		{`</[^<>]*/(privkey|cert|fullchain|chain)(-\d+)?\.pem>`, `<PATH/$1.pem>`},
-		{`</[^<>]*\.csr>`, `<PATH/request.csr>`},
+		{`<CERTDIR/[^<>]*/(privkey|cert|fullchain|chain)-\d+\.pem>|</DIR/state/archive/[^<>]*/(privkey|cert|fullchain|chain)\.pem>`, `<NEW/$1$2.pem>`},
+		{`<[^<>]*\.csr>`, `<NEW/request.csr>`},
 		{`<\d{10}>`, `<TIMESTAMP>`},
 		{`https://127\.0\.0\.1:\d+/[A-Za-z/-]*`, `URL/`},
 		{`\d{4}-\d\d-\d\dT[0-9:.]+Z`, `TIME`},
@@ -125,9 +125,11 @@ func canonical(log, dir, certDir string) string {
 		found := triple.FindAllString(call, -1)
 		sorted := slices.Clone(found)
 		slices.SortStableFunc(sorted, byName)
-		for j := range found { // no triple is there twice
-			calls[i] = strings.Replace(calls[i], found[j], "{"+sorted[j]+"}", 1)
-		}
+		calls[i] = triple.ReplaceAllStringFunc(call, func(string) string {
+			next := sorted[0]
+			sorted = sorted[1:]
+			return next
+		})
 	}
 	for from := 0; from < len(calls); {
 		to := from + 1
@@ -139,15 +141,13 @@ func canonical(log, dir, certDir string) string {
 		}
 		from = to
 	}
-	text := strings.NewReplacer("{<", "<", ">}", ">").Replace("CALL" + strings.Join(calls, "CALL"))
 	seen := map[string]string{}
-	text = regexp.MustCompile(`[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{43}|URL/[A-Za-z0-9_-]{20,}`).ReplaceAllStringFunc(text, func(found string) string {
+	return regexp.MustCompile(`[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{43}|URL/[A-Za-z0-9_-]{20,}`).ReplaceAllStringFunc("CALL"+strings.Join(calls, "CALL"), func(found string) string {
 		if seen[found] == "" {
 			seen[found] = "SECRET" + string(rune('A'+len(seen)))
 		}
 		return seen[found]
 	})
-	return text
 }
 
 func kind(call string) string { name, _, _ := strings.Cut(strings.TrimSpace(call), " "); return name }
@@ -158,56 +158,69 @@ func byName(a, b string) int {
 	return strings.Compare(name.FindString(a), name.FindString(b))
 }
 
+// comparison is a certificate that both programs obtain.
+type comparison struct {
+	config string
+	names  []string
+	// fail names the call at which the hook does nothing.
+	fail string
+	// twice compares what is called when there is a certificate already.
+	twice bool
+	// want are calls that have to be there, in this order.
+	want []string
+}
+
 // What the packaged dehydrated and this plugin call is the same.
 func TestTheSameCallsAsDehydrated(t *testing.T) {
-	for name, c := range map[string]struct {
-		config string
-		names  []string
-		fail   string
-		twice  bool
-		// want are the calls that have to be there, in order.
-		want []string
-	}{
-		"one name":                   {"CHALLENGETYPE=dns-01\n", []string{"one.test"}, "", false, []string{"generate_csr", "deploy_challenge", "clean_challenge", "sync_cert", "deploy_cert", "exit_hook"}},
-		"two names":                  {"CHALLENGETYPE=dns-01\n", []string{"a.test", "b.test"}, "", false, []string{"deploy_challenge", "deploy_challenge", "clean_challenge", "clean_challenge"}},
-		"wildcard and base name":     {"CHALLENGETYPE=dns-01\n", []string{"base.test", "*.base.test"}, "", false, []string{"deploy_challenge", "deploy_challenge", "clean_challenge", "clean_challenge"}},
-		"a failing challenge":        {"CHALLENGETYPE=dns-01\n", []string{"fail.test"}, "deploy_challenge", false, []string{"deploy_challenge", "invalid_challenge", "clean_challenge", "exit_hook"}},
-		"HOOK_CHAIN":                 {"CHALLENGETYPE=dns-01\nHOOK_CHAIN=yes\n", []string{"a.test", "b.test"}, "", false, []string{"generate_csr", "deploy_challenge", "clean_challenge", "sync_cert"}},
-		"HOOK_CHAIN with a wildcard": {"CHALLENGETYPE=dns-01\nHOOK_CHAIN=yes\n", []string{"base.test", "*.base.test"}, "", false, []string{"generate_csr", "deploy_challenge", "clean_challenge", "sync_cert"}},
-		"an unchanged certificate":   {"CHALLENGETYPE=dns-01\n", []string{"one.test"}, "", true, []string{"startup_hook", "generate_csr", "unchanged_cert", "exit_hook"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			bin := build(t)
-			s := newScene(t, c.config)
-			config := filepath.Join(s.dir, "config")
-			s.prepare(t, config)
-			theirs, ours := "", ""
-			for range map[bool]int{false: 1, true: 2}[c.twice] {
-				theirs = s.run(t, c.fail, "dehydrated", "--cron", "--config", config, "--domain", strings.Join(c.names, " "))
-				args := []string{"certonly", "-n", "--agree-tos", "--server", s.ca.DirectoryURL(), "--ca-bundle", filepath.Join(s.dir, "ca.pem"),
-					"--config-dir", filepath.Join(s.dir, "etc"), "--state-dir", filepath.Join(s.dir, "state"),
-					"--key-type", "p384", "-a", "dehydrated", "--set", "dehydrated.config=" + config}
-				for _, n := range c.names {
-					args = append(args, "-d", n)
-				}
-				ours = s.run(t, c.fail, bin, args...)
-			}
-			theirs, ours = canonical(theirs, s.dir, filepath.Join(s.dir, "certs")), canonical(ours, s.dir, filepath.Join(s.dir, "state", "live"))
-			if diff := cmp.Diff(theirs, ours); diff != "" {
-				t.Errorf("(-dehydrated +certwright):\n%s", diff)
-			}
-			rest := theirs
-			if !strings.HasPrefix(rest, "CALL <PROBE>\n") {
-				t.Errorf("dehydrated did not probe first:\n%s", theirs)
-			}
-			for _, call := range c.want {
-				at := strings.Index(rest, "CALL <"+call+">")
-				if at < 0 {
-					t.Fatalf("no %s, in that order, in\n%s", call, theirs)
-				}
-				rest = rest[at+1:]
-			}
-		})
+	t.Run("one name", func(t *testing.T) {
+		comparison{dns01, []string{"one.test"}, "", false, []string{
+			"startup_hook", "generate_csr", "deploy_challenge", "clean_challenge", "sync_cert", "deploy_cert", "exit_hook",
+		}}.run(t)
+	})
+	t.Run("a failing challenge", func(t *testing.T) {
+		comparison{dns01, []string{"fail.test"}, "deploy_challenge", false, []string{
+			"startup_hook", "generate_csr", "deploy_challenge", "invalid_challenge", "clean_challenge", "exit_hook",
+		}}.run(t)
+	})
+}
+
+const dns01 = "CHALLENGETYPE=dns-01\n"
+
+func (c comparison) run(t *testing.T) {
+	t.Helper()
+	bin := build(t)
+	s := newScene(t, c.config)
+	config := filepath.Join(s.dir, "config")
+	s.prepare(t, config)
+	args := []string{"certonly", "-n", "--agree-tos", "--server", s.ca.DirectoryURL(), "--ca-bundle", filepath.Join(s.dir, "ca.pem"),
+		"--config-dir", filepath.Join(s.dir, "etc"), "--state-dir", filepath.Join(s.dir, "state"),
+		"--key-type", "p384", "-a", "dehydrated", "--set", "dehydrated.config=" + config}
+	for _, n := range c.names {
+		args = append(args, "-d", n)
+	}
+	rounds := 1
+	if c.twice {
+		rounds = 2
+	}
+	theirs, ours := "", ""
+	for range rounds {
+		theirs = s.run(t, c.fail, "dehydrated", "--cron", "--config", config, "--domain", strings.Join(c.names, " "))
+		ours = s.run(t, c.fail, bin, args...)
+	}
+	theirs, ours = canonical(theirs, s.dir, filepath.Join(s.dir, "certs")), canonical(ours, s.dir, filepath.Join(s.dir, "state", "live"))
+	if diff := cmp.Diff(theirs, ours); diff != "" {
+		t.Errorf("(-dehydrated +certwright):\n%s", diff)
+	}
+	if !strings.HasPrefix(theirs, "CALL <PROBE>\n") {
+		t.Errorf("dehydrated did not probe first:\n%s", theirs)
+	}
+	rest := theirs
+	for _, call := range c.want {
+		_, after, ok := strings.Cut(rest, "CALL <"+call+">")
+		if !ok {
+			t.Fatalf("no %s, in that order, in\n%s", call, theirs)
+		}
+		rest = after
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type world struct {
 	bin, dir, web string
 	ca            *testca.CA
 	control       string
+	orders        atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {
@@ -37,7 +39,11 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(files.Close)
 	addr, _ := files.Listener.Addr().(*net.TCPAddr)
 	var err error
-	w.ca, err = testca.Start(t.Context(), testca.Options{HTTPPort: addr.Port, NonceReject: 5})
+	w.ca, err = testca.Start(t.Context(), testca.Options{HTTPPort: addr.Port, NonceReject: 5, OnRequest: func(_, path string) {
+		if strings.Contains(path, "order-plz") {
+			w.orders.Add(1)
+		}
+	}})
 	must(t, err)
 	t.Cleanup(func() { must(t, w.ca.Close()) })
 	control := httptest.NewServer(web.HandlerFunc(func(_ web.ResponseWriter, r *web.Request) {
@@ -181,7 +187,7 @@ func TestAHookThatHangs(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestRefusedBeforeThereIsAnOrder(t *testing.T) {
 	w := newWorld(t)
 	w.script(t, "auth.sh", authHTTP)
 	must(t, os.Chmod(w.dir+"/auth.sh", 0o600))
@@ -193,6 +199,9 @@ func TestRefused(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v\n%s", err, out)
 		}
+	}
+	if n := w.orders.Load(); n != 0 {
+		t.Errorf("%d orders were made", n)
 	}
 }
 
