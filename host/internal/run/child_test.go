@@ -38,6 +38,8 @@ type command struct {
 	Plugins string
 	// Names of the certificates of the configuration that are wanted.
 	Names []string
+	// CSR takes the place of a key, and the certificates are not deployed.
+	CSR   []byte
 	Force bool
 	// Dry is --dry-run.
 	Dry bool
@@ -124,6 +126,9 @@ func (c command) requests(cfg *config.Config) ([]model.Request, error) {
 	for _, r := range all {
 		for _, name := range c.Names {
 			if r.Name == name {
+				if r.CSR = c.CSR; len(c.CSR) > 0 {
+					r.Deploy = nil
+				}
 				out = append(out, r)
 			}
 		}

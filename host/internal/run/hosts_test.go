@@ -4,6 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"os"
 	"os/exec"
@@ -167,6 +172,67 @@ func TestDryRunLeavesTheOrder(t *testing.T) {
 		s.fail("the order was lost")
 	}
 	s.finished(1)
+}
+
+// The order of a certificate request made elsewhere has no key here: it is known
+// by the request, and gone on with for no other one, nor for a key.
+func TestOrderOfARequest(t *testing.T) {
+	r := newRig(t, testca.Options{})
+	mine, key := certificateRequest(t)
+	other, _ := certificateRequest(t)
+	for name, c := range map[string]struct {
+		killed, again []byte
+		goesOn        bool
+	}{
+		"the same request":            {mine, mine, true},
+		"another request":             {other, mine, false},
+		"a request, and a key before": {nil, mine, false},
+		"a key, and a request before": {mine, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := r.state(t)
+			if trace, killed, err := s.run(command{Names: []string{"site"}, CSR: c.killed, KillOn: "after Perform by webroot"}); !killed {
+				t.Fatalf("not killed: %v, %q", err, trace)
+			}
+			s.quiet()
+			before := s.orders()
+			s.mustRun(command{Names: []string{"site"}, CSR: c.again})
+			if goesOn := s.orders() == before; goesOn != c.goesOn {
+				s.fail("went on with the order: %v", goesOn)
+			}
+			s.clean()
+			if c.again == nil {
+				s.finished(1)
+				return
+			}
+			block, _ := pem.Decode([]byte(s.read("state/live/site/cert.pem")))
+			if block == nil {
+				s.fail("there is no certificate")
+			}
+			if leaf, err := x509.ParseCertificate(block.Bytes); err != nil || !key.PublicKey.Equal(leaf.PublicKey) {
+				s.fail("the certificate is not for the key of the request: %v", err)
+			}
+			for _, name := range []string{"privkey.pem", "csr.pem"} {
+				if there := s.read("state/live/site/"+name) != ""; there != (name == "csr.pem") {
+					s.fail("%s is there: %v", name, there)
+				}
+			}
+		})
+	}
+}
+
+// certificateRequest is of the names of site.
+func certificateRequest(t *testing.T) (der []byte, key *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"a.test", "b.test"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der, key
 }
 
 func pid(cmd *exec.Cmd) string {

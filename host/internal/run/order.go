@@ -11,7 +11,7 @@ import (
 // orderDeps gives an order the instances of its lineage.
 func (e *Engine) orderDeps(client *ca, t *team, r model.Request, l model.Lineage) order.Deps {
 	lineage := r.Name
-	url, resumed := e.resumable(lineage)
+	url, resumed := e.resumable(r)
 	instances := func(get func(context.Context, string, string) (running, error)) order.Instances {
 		return func(ctx context.Context, name string) (order.Instance, error) {
 			r, err := get(ctx, lineage, name)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -116,15 +117,17 @@ func (e *Engine) carry(o journal.Order) error {
 }
 
 // resumable gives the order that this run can go on with, and what ends its
-// place in the journal when it has another. A dry run leaves it to a real one.
-func (e *Engine) resumable(lineage string) (url string, done func() error) {
+// place in the journal when it has another. A dry run leaves it to a real one. An
+// order is known by the key that is kept for it; that of a request made elsewhere
+// has none here, and is known by the request.
+func (e *Engine) resumable(r model.Request) (url string, done func() error) {
 	e.resumeLock.Lock()
 	defer e.resumeLock.Unlock()
-	o, ok := e.resume[lineage]
-	if !ok || e.DryRun {
+	o, ok := e.resume[r.Name]
+	if !ok || e.DryRun || !bytes.Equal(o.Request.CSR, r.CSR) {
 		return "", nil
 	}
-	delete(e.resume, lineage)
+	delete(e.resume, r.Name)
 	return o.OrderURL, o.done
 }
 
