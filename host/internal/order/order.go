@@ -9,15 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certwright/certwright/host/internal/model"
 )
-
-// deadline bounds one order, whatever the CA and the plugins do.
-const deadline = 30 * time.Minute
 
 // fetches is how many authorizations of an order are asked for at once.
 const fetches = 16
@@ -28,9 +24,9 @@ const fetches = 16
 // names that cannot be proven at all are left out of a further order. An order of
 // an interrupted run that fails is followed by one of this run.
 func Obtain(ctx context.Context, d Deps, r model.Request) (Result, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, deadline,
-		fmt.Errorf("the order of %s did not come to an end within %s", r.Name, deadline))
-	defer cancel()
+	ctx, clock, stop := withClock(ctx, deadline, fmt.Errorf("the order of %s did not come to an end within %s", r.Name, deadline))
+	defer stop()
+	d.Story = patient{d.Story, clock}
 	ids := r.Identifiers
 	tried := map[model.Identifier][]string{}
 	for {
