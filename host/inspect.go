@@ -31,7 +31,7 @@ func Certificates(_ context.Context, b Base, name string) error {
 		lineages = []model.Lineage{one}
 	}
 	sort.Slice(lineages, func(i, j int) bool { return lineages[i].Name < lineages[j].Name })
-	b.Terminal.Certificates(lineages, func(l model.Lineage) model.Paths { return run.Paths(s, l) }, b.now()(), config.IsTest)
+	b.Terminal.Certificates(lineages, func(l model.Lineage) model.Paths { return run.Paths(s, l) }, b.now()(), config.IsTest, s.Check)
 	return broken
 }
 

@@ -96,6 +96,9 @@ func Revoke(ctx context.Context, b Base, r RevokeRequest) (err error) {
 	if c.lineage == nil {
 		return nil
 	}
+	if err := e.NoteRevoked(ctx, c.lineage.Name, c.version, reasons[reason]); err != nil {
+		return fmt.Errorf("note that %s is revoked: %w", c.lineage.Name, err)
+	}
 	return b.afterRevoke(ctx, e, c, r.Delete)
 }
 
@@ -255,7 +258,7 @@ func (b Base) afterRevoke(ctx context.Context, e *run.Engine, c condemned, wante
 		return b.delete(ctx, e, l.Name)
 	}
 	if newest {
-		b.Terminal.Tell(l.Name, "it is kept, revoked: replace it with certwright renew --force-renewal --cert-name %s, or delete it with certwright delete --cert-name %s", l.Name, l.Name)
+		b.Terminal.Tell(l.Name, "it is kept, revoked: the next renew replaces it (certwright renew --cert-name %s), or delete it with certwright delete --cert-name %s", l.Name, l.Name)
 	}
 	return nil
 }

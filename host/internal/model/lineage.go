@@ -63,7 +63,19 @@ type Version struct {
 	Issuer      string    `json:"issuer"`
 	KeyType     KeyType   `json:"key_type"`
 	Names       []string  `json:"names"`
+	// Revoked says when and why it was revoked from here; nil: it was not.
+	Revoked *Revoked `json:"revoked,omitempty"`
 }
+
+// Revoked is what revoke has done to a version.
+type Revoked struct {
+	At time.Time `json:"at"`
+	// Reason as in RFC 5280 section 5.3.1, in lower case.
+	Reason string `json:"reason"`
+}
+
+// KeyCompromise is the reason after which a key must not be used again.
+const KeyCompromise = "keycompromise"
 
 // Failures are those since the last success.
 type Failures struct {

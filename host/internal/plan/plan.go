@@ -23,6 +23,9 @@ type Input struct {
 	Stale map[string][]string
 	// Lineages are those that exist, by name.
 	Lineages map[string]model.Lineage
+	// Damaged says what is wrong with the files of lineages that only another
+	// certificate mends.
+	Damaged map[string]string
 	// BackOff leaves alone what has failed lately (renew by a timer).
 	BackOff bool
 	// Force renews what is not due.
@@ -66,6 +69,8 @@ func decide(in Input, r model.Request) model.Item {
 		return model.Item{Action: model.None, Why: fmt.Sprintf(
 			"the clock says %s, more than an hour before the certificate was issued (%s): check the clock; nothing is renewed",
 			date(in.Now), date(v.NotBefore))}
+	case in.Damaged[r.Name] != "":
+		return model.Item{Action: model.Renew, Why: in.Damaged[r.Name], Deploy: all}
 	case in.Force:
 		return model.Item{Action: model.Renew, Why: "renewal is forced", Deploy: all}
 	}
@@ -93,6 +98,9 @@ func decide(in Input, r model.Request) model.Item {
 // is due at once. The CA's word (ARI) counts more than the lifetime.
 func renewal(now time.Time, l model.Lineage, r model.Request) (why string, due time.Time) {
 	v := *l.Version
+	if v.Revoked != nil {
+		return fmt.Sprintf("it was revoked on %s (%s)", date(v.Revoked.At), v.Revoked.Reason), now
+	}
 	if why := Changed(l, r); why != "" {
 		return why, now
 	}

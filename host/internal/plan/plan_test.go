@@ -51,6 +51,7 @@ func TestDecide(t *testing.T) {
 		force    bool
 		noDeploy bool
 		deployTo []string
+		damaged  string
 		want     model.Item
 	}{
 		"there is none": {
@@ -137,6 +138,25 @@ func TestDecide(t *testing.T) {
 			now: -time.Hour - 1, force: true,
 			want: model.Item{Action: model.None, Why: "the clock says 2026-03-01 10:59 UTC, more than an hour before the certificate was issued (2026-03-01 12:00 UTC): check the clock; nothing is renewed"},
 		},
+		"revoked": {
+			lineage: with(func() model.Lineage {
+				l := lineage(r, 90*day, live)
+				l.Version.Revoked = &model.Revoked{At: issued.Add(day), Reason: "superseded"}
+				return l
+			}()),
+			now: 2 * day,
+			want: model.Item{
+				Action: model.Renew, Why: "it was revoked on 2026-03-02 12:00 UTC (superseded)", Deploy: []string{"web", "mail"},
+			},
+		},
+		"damaged": {
+			now: day, damaged: "its files are damaged: no key",
+			want: model.Item{Action: model.Renew, Why: "its files are damaged: no key", Deploy: []string{"web", "mail"}},
+		},
+		"damaged, install": {
+			now: day, damaged: "no key", deployTo: []string{"other"},
+			want: model.Item{Action: model.Deploy, Why: "asked for", Deploy: []string{"other"}},
+		},
 		"install": {
 			now: 80 * day, deployTo: []string{"other"}, want: model.Item{Action: model.Deploy, Why: "asked for", Deploy: []string{"other"}},
 		},
@@ -145,6 +165,9 @@ func TestDecide(t *testing.T) {
 		},
 	} {
 		in := Input{Now: issued.Add(tt.now), Force: tt.force, NoDeploy: tt.noDeploy, DeployTo: tt.deployTo, Lineages: map[string]model.Lineage{}}
+		if tt.damaged != "" {
+			in.Damaged = map[string]string{"a.example": tt.damaged}
+		}
 		have := l
 		if tt.lineage != nil {
 			have = *tt.lineage

@@ -263,22 +263,26 @@ func orNobody(ways [][]string) string {
 }
 
 // Certificates lists lineages. isTest says which CAs issue what no client
-// trusts.
+// trusts, check what is wrong with the files of a lineage.
 func (t *Terminal) Certificates(
 	lineages []model.Lineage, paths func(model.Lineage) model.Paths, now time.Time, isTest func(server string) bool,
+	check func(model.Lineage) error,
 ) {
 	for _, l := range lineages {
 		if l.Version == nil {
 			continue
 		}
 		v := *l.Version
-		p := paths(l)
+		p, damage := paths(l), ""
+		if err := check(l); err != nil {
+			damage = err.Error()
+		}
 		if t.JSON {
 			t.json(certificateLine{
 				Type: "certificate", Name: l.Name, Names: v.Names, KeyType: v.KeyType, Server: l.Request.Server,
 				Version: v.Number, Serial: v.Serial, Fingerprint: v.Fingerprint, Issuer: v.Issuer,
 				NotBefore: v.NotBefore.UTC(), NotAfter: v.NotAfter.UTC(), DaysLeft: daysLeft(now, v.NotAfter),
-				Paths: p, Targets: l.Targets,
+				Revoked: v.Revoked, Damaged: damage, Paths: p, Targets: l.Targets,
 			})
 			continue
 		}
@@ -293,6 +297,12 @@ func (t *Terminal) Certificates(
 		fmt.Fprintf(w, "  issuer\t%s\n", issuer)
 		fmt.Fprintf(w, "  key\t%s\n", v.KeyType)
 		fmt.Fprintf(w, "  expires\t%s (%s)\n", minute(v.NotAfter), left(now, v.NotAfter))
+		if v.Revoked != nil {
+			fmt.Fprintf(w, "  REVOKED\ton %s (%s), the next renew replaces it\n", minute(v.Revoked.At), v.Revoked.Reason)
+		}
+		if damage != "" {
+			fmt.Fprintf(w, "  DAMAGED\t%s; mend it with certwright renew --cert-name %s\n", damage, l.Name)
+		}
 		fmt.Fprintf(w, "  version\t%d, serial %s\n", v.Number, v.Serial)
 		fmt.Fprintf(w, "  certificate\t%s\n", p.Fullchain)
 		fmt.Fprintf(w, "  private key\t%s\n", orElsewhere(p.Privkey))
@@ -326,6 +336,8 @@ type certificateLine struct {
 	NotBefore   time.Time               `json:"not_before"`
 	NotAfter    time.Time               `json:"not_after"`
 	DaysLeft    int                     `json:"days_left"`
+	Revoked     *model.Revoked          `json:"revoked,omitempty"`
+	Damaged     string                  `json:"damaged,omitempty"`
 	Paths       model.Paths             `json:"paths"`
 	Targets     map[string]model.Target `json:"targets,omitempty"`
 }

@@ -196,7 +196,8 @@ func TestPlan(t *testing.T) {
 func trusted(string) bool { return false }
 
 func TestCertificates(t *testing.T) {
-	old := *v2
+	old, bad := *v2, *v2
+	bad.Revoked = &model.Revoked{At: start, Reason: "superseded"}
 	old.NotAfter = start.Add(-time.Second)
 	list := []model.Lineage{
 		{Name: "a.example", Version: v2, Request: model.Request{Server: "https://ca.example/dir"}, Targets: map[string]model.Target{
@@ -209,22 +210,28 @@ func TestCertificates(t *testing.T) {
 			"taken": {Deployed: 1, Proven: 1, Endpoints: proven.Endpoints, RolledBack: 2, Since: start},
 		}},
 		{Name: "never.example"},
+		{Name: "gone.example", Version: &bad},
 		{Name: "old.example", Version: &old, Failures: &model.Failures{Count: 3, Last: start, Error: "the CA said no"}},
 	}
 	both(t, "certificates", func(s *Terminal) {
 		s.Certificates(list, func(l model.Lineage) model.Paths {
 			name := l.Name
 			return model.Paths{Cert: "/s/live/" + name + "/cert.pem", Fullchain: "/s/live/" + name + "/fullchain.pem", Privkey: "/s/live/" + name + "/privkey.pem"}
-		}, start, func(server string) bool { return server == "https://ca.example/dir" })
+		}, start, func(server string) bool { return server == "https://ca.example/dir" }, func(l model.Lineage) error {
+			if l.Name == "gone.example" {
+				return errors.New("look at /s/archive/gone.example/0002/privkey.pem: no such file or directory")
+			}
+			return nil
+		})
 	})
-	both(t, "no-certificates", func(s *Terminal) { s.Certificates(nil, nil, start, nil) })
+	both(t, "no-certificates", func(s *Terminal) { s.Certificates(nil, nil, start, nil, nil) })
 	for left, want := range map[time.Duration]string{
 		90 * 24 * time.Hour: "90 days left", 48*time.Hour - 1: "1 day left", 24*time.Hour - 1: "0 days left", 0: "0 days left", -1: "EXPIRED", -30 * 24 * time.Hour: "EXPIRED",
 	} {
 		v := *v2
 		v.NotAfter = start.Add(left)
 		s := newScreen(nil)
-		s.Certificates([]model.Lineage{{Name: "x", Version: &v}}, func(model.Lineage) model.Paths { return model.Paths{} }, start, trusted)
+		s.Certificates([]model.Lineage{{Name: "x", Version: &v}}, func(model.Lineage) model.Paths { return model.Paths{} }, start, trusted, func(model.Lineage) error { return nil })
 		if !strings.Contains(s.out.String(), "("+want+")") {
 			t.Errorf("%s before the end: %s", left, s.out)
 		}

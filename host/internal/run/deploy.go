@@ -290,8 +290,12 @@ func (e *Engine) stale(requests []model.Request, lineages map[string]model.Linea
 // is elsewhere.
 func (e *Engine) deployable(l model.Lineage) (model.Issued, error) {
 	issued, err := e.Store.Read(l.Name, l.Version.Number)
-	if err != nil || len(issued.KeyPEM) > 0 {
-		return issued, err
+	if err != nil {
+		return issued, sdk.Hint(fmt.Errorf("version %d of %s cannot be deployed: %w", l.Version.Number, l.Name, err),
+			"restore what is missing from a backup, or get another certificate: certwright renew --cert-name %s", l.Name)
+	}
+	if len(issued.KeyPEM) > 0 {
+		return issued, nil
 	}
 	if l.Request.KeyPath == "" {
 		return issued, &report.UsageError{Err: sdk.Hint(

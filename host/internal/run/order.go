@@ -25,11 +25,16 @@ func (e *Engine) orderDeps(client *ca, t *team, r model.Request, l model.Lineage
 		CA: client, Instances: instances(t.get), Fresh: instances(t.fresh),
 		Journal: journalling{e.Journal, t.configs(r, l), number(l), resumed, r}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
 		Resources: claims{e.held(), t, lineage}, DNS: &lookups{engine: e, lineage: lineage},
-		Resume: url, Now: e.Now, Debug: e.Debug, NewKey: e.NewKey,
+		Resume: url, Now: e.Now, Debug: e.Debug, NewKey: e.NewKey || exposed(l),
 		ResourceKeys: func(i order.Instance) []string {
 			return pluginhost.ResourceKeys(i.Description, i.Config.Name, i.Config.Settings)
 		},
 	}
+}
+
+// exposed says that the key of the newest version must not be used again.
+func exposed(l model.Lineage) bool {
+	return l.Version != nil && l.Version.Revoked != nil && l.Version.Revoked.Reason == model.KeyCompromise
 }
 
 var _ order.CA = (*ca)(nil)

@@ -45,13 +45,50 @@ func (e *Engine) lineages() map[string]model.Lineage {
 	return out
 }
 
+// damaged looks at the files of certificates that a user asks for by name. A timer's
+// run does not: what is recorded of each decides there, and to look at ten
+// thousand directories takes its time.
+func (e *Engine) damaged(w Want, requests []model.Request, lineages map[string]model.Lineage) map[string]string {
+	if w.BackOff || len(w.DeployTo) > 0 {
+		return nil
+	}
+	out := map[string]string{}
+	for _, r := range requests {
+		if l := lineages[r.Name]; l.Version != nil {
+			if err := e.Store.CheckFiles(l); err != nil {
+				out[r.Name] = "its files are damaged: " + err.Error()
+			}
+		}
+	}
+	return out
+}
+
+// relink mends the link to a newest version whose files are as they should be, for
+// whoever asks for the certificate by name.
+func (e *Engine) relink(ctx context.Context, r model.Request, t *team) error {
+	l := t.lineages[r.Name]
+	if t.want.BackOff || e.DryRun || l.Version == nil {
+		return nil
+	}
+	if live, err := e.Store.Live(l.Name); err == nil && live == l.Version.Number {
+		return nil
+	}
+	_, unlock, err := e.open(ctx, r)
+	if err != nil {
+		return err
+	}
+	unlock()
+	e.Terminal.Tell(l.Name, "%s leads to version %d again", e.Store.LivePath(l.Name), l.Version.Number)
+	return nil
+}
+
 func (e *Engine) plan(ctx context.Context, w Want, lineages map[string]model.Lineage) (model.Plan, error) {
 	requests, err := w.Requests(ctx, lineages)
 	if err != nil {
 		return model.Plan{}, err
 	}
 	return plan.Make(plan.Input{
-		Now: e.Now(), Requests: requests, Lineages: lineages, Stale: e.stale(requests, lineages),
+		Now: e.Now(), Requests: requests, Lineages: lineages, Damaged: e.damaged(w, requests, lineages), Stale: e.stale(requests, lineages),
 		Force: w.Force || e.DryRun, NoDeploy: w.NoDeploy, BackOff: w.BackOff, DeployTo: w.DeployTo,
 	}), nil
 }

@@ -49,6 +49,24 @@ func (e *Engine) Revoke(ctx context.Context, r Revocation) error {
 	return client.Revoke(ctx, r.Leaf, r.Reason)
 }
 
+// NoteRevoked keeps with a lineage that its newest version is revoked. Another
+// version than that is not noted: nothing is decided by it.
+func (e *Engine) NoteRevoked(ctx context.Context, lineage string, version int, reason string) error {
+	unlock, err := e.Store.Lock(ctx, store.LineageLock(lineage), true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, err := e.Store.Lineage(lineage)
+	if err != nil || number(l) != version {
+		return err
+	}
+	v := *l.Version
+	v.Revoked = &model.Revoked{At: e.Now().UTC(), Reason: reason}
+	l.Version = &v
+	return e.Store.SaveLineage(l)
+}
+
 // Delete takes away all of a lineage. What an interrupted run has left in flight
 // stays in the journal: the next run undoes it, without the lineage.
 func (e *Engine) Delete(ctx context.Context, name string) error {

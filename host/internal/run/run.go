@@ -126,8 +126,9 @@ func (e *Engine) do(ctx context.Context, item model.Item, t *team) (out model.Ou
 		}
 	}()
 	if item.Action == model.None {
-		var l model.Lineage
-		l, out.Err = e.unchanged(ctx, r, t)
+		relinked := e.relink(ctx, r, t)
+		l, err := e.unchanged(ctx, r, t)
+		out.Err = errors.Join(relinked, err)
 		e.show(&out, l)
 		return out
 	}

@@ -178,11 +178,7 @@ func TestRepair(t *testing.T) {
 				os.Symlink("x", s.path("live", ".example.com.tmp-8")),
 				os.WriteFile(s.path("archive", testName, "0002", ".cert.pem.tmp-9"), nil, 0o600))
 		}, ""},
-		{"key lost", func(s *Store) error {
-			return errors.Join(os.Remove(s.path("live", testName)), os.Remove(s.path("archive", testName, "0002", "privkey.pem")))
-		}, "privkey.pem"},
 		{"lineage lost", func(s *Store) error { return os.Remove(s.lineagePath(testName)) }, "nothing says how it was obtained"},
-		{"version lost", func(s *Store) error { return os.RemoveAll(s.versionDir(testName, 2)) }, "names version 0002"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t, t.TempDir())

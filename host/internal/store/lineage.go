@@ -168,6 +168,9 @@ func (s *Store) Live(name string) (int, error) {
 	return readLink(s.path("live", name), liveTarget(name, 0))
 }
 
+// LivePath is the link to the newest version.
+func (s *Store) LivePath(name string) string { return s.path("live", name) }
+
 // LivePaths are where the newest version is, for people and scripts.
 func (s *Store) LivePaths(name string) model.Paths { return pathsIn(s.path("live", name)) }
 

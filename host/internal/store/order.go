@@ -13,6 +13,7 @@ import (
 
 	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
 )
 
 const orderPrefix = ".order-"
@@ -48,7 +49,8 @@ func (s *Store) ReuseKey(lineage, orderID string, kt model.KeyType) (crypto.Sign
 	}
 	live, err := os.ReadFile(s.LivePaths(lineage).Privkey)
 	if err != nil {
-		return nil, disk.Error("read the key to be used again", s.LivePaths(lineage).Privkey, err)
+		return nil, sdk.Hint(disk.Error("read the key to be used again", s.LivePaths(lineage).Privkey, err),
+			"restore it from a backup, or have another one made with --new-key")
 	}
 	if err := s.beginOrder(lineage, orderID, file{privkeyFile, 0o600, live}); err != nil {
 		return nil, err

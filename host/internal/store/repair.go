@@ -12,7 +12,6 @@ import (
 
 	"github.com/certwright/certwright/host/internal/disk"
 	"github.com/certwright/certwright/host/internal/model"
-	"github.com/certwright/certwright/sdk"
 )
 
 // Repaired is what [Store.Repair] found.
@@ -173,6 +172,11 @@ func (s *Store) repairVersions(name string, r *Repaired) error {
 			return err
 		}
 	}
+	if current.Version != nil && current.Version.Number >= newest && s.CheckFiles(current) != nil {
+		// It was finished once. What has become of its files since only another
+		// version mends; this one stays as it is.
+		return nil
+	}
 	if s.inOrder(current, newest) {
 		return removeIfThere(filepath.Join(s.versionDir(name, newest), staged))
 	}
@@ -200,9 +204,6 @@ func (s *Store) stagedLineage(name string, newest int, current model.Lineage) (m
 	l, err := readLineage(filepath.Join(dir, staged), name)
 	known := current.Version != nil && current.Version.Number >= newest
 	switch {
-	case known && current.Version.Number > newest:
-		return l, sdk.Hint(fmt.Errorf("certificate %s: %s names version %s, which is not in %s", name, s.lineagePath(name), versionName(current.Version.Number), filepath.Dir(dir)),
-			"restore %s from a backup", filepath.Dir(dir))
 	case known || errors.Is(err, fs.ErrNotExist) && current.Name != "":
 		l = current
 	case err != nil:
