@@ -172,9 +172,7 @@ func (s *Store) repairVersions(name string, r *Repaired) error {
 			return err
 		}
 	}
-	if current.Version != nil && current.Version.Number >= newest && s.CheckFiles(current) != nil {
-		// It was finished once. What has become of its files since only another
-		// version mends; this one stays as it is.
+	if s.damaged(current, newest) {
 		return nil
 	}
 	if s.inOrder(current, newest) {
@@ -189,6 +187,12 @@ func (s *Store) repairVersions(name string, r *Repaired) error {
 	}
 	r.Finished = append(r.Finished, newest)
 	return nil
+}
+
+// damaged says that the newest version was finished once, and has lost files since.
+// Only another version mends that; this one stays as it is.
+func (s *Store) damaged(l model.Lineage, newest int) bool {
+	return l.Version != nil && l.Version.Number >= newest && s.CheckFiles(l) != nil
 }
 
 // inOrder says whether live and the lineage both name the newest version.
