@@ -18,6 +18,7 @@ func TestCertificatesThroughNginx(t *testing.T) {
 	t.Run("broken before", func(t *testing.T) { brokenBefore(t, prefix) })
 	t.Run("broken by us", func(t *testing.T) { brokenByUs(t, prefix) })
 	t.Run("cannot bind", func(t *testing.T) { cannotBind(t, prefix) })
+	t.Run("the page", func(t *testing.T) { page(t, prefix) })
 	t.Run("stopped", func(t *testing.T) { stopped(t, prefix) })
 }
 

@@ -285,22 +285,43 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// freePort is free on both loopback addresses, until somebody takes it.
+// freePort is one on both loopback addresses that nobody else gets as long as the
+// test lasts: it stays bound, and who listens on it sets SO_REUSEADDR as we do.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		four, err := net.Listen("tcp", "127.0.0.1:0")
+		four, port, err := bound(&syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, syscall.AF_INET)
 		must(t, err)
-		port := four.Addr().(*net.TCPAddr).Port
-		six, err := net.Listen("tcp", fmt.Sprintf("[::1]:%d", port))
-		must(t, four.Close())
-		if err == nil {
-			must(t, six.Close())
-			return port
+		six, _, err := bound(&syscall.SockaddrInet6{Addr: [16]byte{15: 1}, Port: port}, syscall.AF_INET6)
+		if err != nil {
+			_ = syscall.Close(four)
+			continue
 		}
+		t.Cleanup(func() { _, _ = syscall.Close(four), syscall.Close(six) })
+		return port
 	}
 	t.Fatal("no port is free")
 	return 0
+}
+
+func bound(address syscall.Sockaddr, family int) (fd, port int, err error) {
+	if fd, err = syscall.Socket(family, syscall.SOCK_STREAM, 0); err != nil {
+		return 0, 0, err
+	}
+	syscall.CloseOnExec(fd)
+	err = errors.Join(syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1), syscall.Bind(fd, address))
+	var got syscall.Sockaddr
+	if err == nil {
+		got, err = syscall.Getsockname(fd)
+	}
+	if err != nil {
+		_ = syscall.Close(fd)
+		return 0, 0, err
+	}
+	if four, ok := got.(*syscall.SockaddrInet4); ok {
+		return fd, four.Port, nil
+	}
+	return fd, got.(*syscall.SockaddrInet6).Port, nil
 }
 
 // selfSigned writes fullchain.pem and privkey.pem into a directory.
