@@ -64,7 +64,7 @@ func page(t *testing.T, prefix string) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if !strings.Contains(string(out), "+    listen 127.0.0.1:"+fmt.Sprint(w.https)+" ssl; "+managed) {
+	if !strings.Contains(string(out), "+        listen 127.0.0.1:"+fmt.Sprint(w.https)+" ssl; "+managed) {
 		t.Errorf("the dry run shows no diff\n%s", out)
 	}
 	for _, name := range []string{"www.example.com", "shop.example.com"} {
