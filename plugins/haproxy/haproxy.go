@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,7 +25,9 @@ type haproxy struct {
 	step func(what string)
 	// changing is held by who changes the running haproxy's certificates, which
 	// has one transaction for all.
+	// brought is what it got from this process, by file.
 	changing gate
+	brought  map[string][sha256.Size]byte
 
 	mu sync.Mutex
 	// staged are the files of each operation's lineage in this process.
@@ -45,7 +48,7 @@ var _ interface {
 func newHAProxy() *haproxy {
 	return &haproxy{
 		systemd:  systemd{program: systemctl, booted: bootedWith},
-		changing: make(gate, 1), staged: map[string][]string{},
+		changing: make(gate, 1), brought: map[string][sha256.Size]byte{}, staged: map[string][]string{},
 	}
 }
 

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/certwright/certwright/sdk"
 )
@@ -59,6 +62,11 @@ func (h *haproxy) onDisk(file string) (wanted, error) {
 		w.lines = append(w.lines, e.rest)
 	}
 	return w, nil
+}
+
+// print tells it from another state of the disk.
+func (w wanted) print() [sha256.Size]byte {
+	return sha256.Sum256(append(slices.Clone(w.content), strings.Join(w.lines, "\n")...))
 }
 
 // inMemory is what the running haproxy has of one certificate.
@@ -116,7 +124,8 @@ func (m inMemory) agrees(w wanted) bool {
 }
 
 // sync makes the running haproxy serve what is on disk, without a reload. It
-// may be repeated. With lazy, what seems to agree is left alone.
+// may be repeated. What this process has brought already, and with lazy what
+// seems to agree, is left alone: haproxy shows less than all of a certificate.
 func (h *haproxy) sync(ctx context.Context, file string, lazy bool) error {
 	h.at("sync: read %s", file)
 	w, err := h.onDisk(file)
@@ -127,7 +136,7 @@ func (h *haproxy) sync(ctx context.Context, file string, lazy bool) error {
 	if err != nil {
 		return err
 	}
-	if lazy && m.agrees(w) {
+	if (lazy || h.brought[file] == w.print()) && m.agrees(w) {
 		return nil
 	}
 	if m.open != "" {
@@ -139,9 +148,11 @@ func (h *haproxy) sync(ctx context.Context, file string, lazy bool) error {
 			return err
 		}
 	}
+	delete(h.brought, file)
 	if err := h.bring(ctx, w, m); err != nil {
 		return fmt.Errorf("have haproxy serve %s: %w", file, err)
 	}
+	h.brought[file] = w.print()
 	return nil
 }
 
