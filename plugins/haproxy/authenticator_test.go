@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -244,14 +246,28 @@ func TestFallback(t *testing.T) {
 			cleaned(t, h, "a.test", one)
 		})
 	}
-	t.Run("not needed", func(t *testing.T) {
-		t.Parallel()
-		p := start(t, setup{without: true, stopped: true, edit: func(_ *proxy, config string) string {
+	for name, c := range map[string]struct {
+		without bool
+		edit    func(p *proxy, config string) string
+	}{
+		"not needed": {true, func(_ *proxy, config string) string {
 			return strings.ReplaceAll(config, "ssl crt", "ssl strict-sni crt")
-		}})
-		before := tree(t, p.dir)
-		err := plugin(t, p.settings(setup{}), t.TempDir()).Perform(t.Context(), []sdk.Challenge{challenge("a.test", "one")}, &recorder{})
-		wantError(t, err, sdk.NotRunning)
-		equal(t, before, tree(t, p.dir))
-	})
+		}},
+		"of no use": {true, func(p *proxy, config string) string {
+			return strings.ReplaceAll(config, "/certs", "/other")
+		}},
+		"not empty": {false, func(p *proxy, config string) string {
+			return strings.Replace(config, "ssl crt "+p.certs(), "ssl crt "+p.dir+"/other", 1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, setup{without: c.without, stopped: true, edit: c.edit})
+			must(t, os.Mkdir(filepath.Join(p.dir, "other"), 0o700))
+			before := tree(t, p.dir)
+			err := plugin(t, p.settings(setup{}), t.TempDir()).Perform(t.Context(), []sdk.Challenge{challenge("a.test", "one")}, &recorder{})
+			wantError(t, err, sdk.NotRunning)
+			equal(t, before, tree(t, p.dir))
+		})
+	}
 }

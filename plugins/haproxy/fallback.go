@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ const (
 // answer the challenges for the first real one. It is made only if the directory
 // is empty and haproxy refuses to start for that very reason.
 func (h *haproxy) fallback(ctx context.Context, r sdk.Reporter) error {
-	if h.settings.CrtDir == "" || !isEmpty(h.settings.CrtDir) {
+	if h.settings.CrtDir == "" || !isEmpty(h.settings.CrtDir) || !h.named() {
 		return nil
 	}
 	p := sdk.ProblemOf(h.testConfiguration(ctx))
@@ -73,6 +74,14 @@ func (h *haproxy) writeFallback(ctx context.Context, draft *checkpoint.Draft, fi
 	}
 	_, err = draft.Finalise(ctx, fallbackTitle)
 	return err
+}
+
+// named says whether a bind line that wants a certificate reads what we write.
+func (h *haproxy) named() bool {
+	c, err := readConfiguration(h.settings.Config)
+	return err == nil && slices.ContainsFunc(c.binds, func(b bind) bool {
+		return b.ssl && !b.strictSNI && b.serves("", h.settings.CrtDir, h.settings.CrtList)
+	})
 }
 
 func isEmpty(dir string) bool {

@@ -184,7 +184,7 @@ func (h *haproxy) bring(ctx context.Context, w wanted, m inMemory) error {
 // neither.
 func (h *haproxy) begin(ctx context.Context, w wanted, m inMemory) error {
 	m.name = w.file
-	if !h.named(m.list) { // a directory wants its own spelling
+	if !h.isList(m.list) { // a directory wants its own spelling
 		m.name = filepath.Join(m.list, filepath.Base(w.file))
 	}
 	if err := h.runtime.create(ctx, m.name, w.content); err != nil {
@@ -207,8 +207,8 @@ func (h *haproxy) insert(ctx context.Context, w wanted, m inMemory) error {
 	return nil
 }
 
-// named says whether a place is the crt-list, not a directory.
-func (h *haproxy) named(list string) bool {
+// isList says whether a place is the crt-list, not a directory.
+func (h *haproxy) isList(list string) bool {
 	return h.settings.CrtList != "" && samePath(list, h.settings.CrtList)
 }
 
