@@ -130,6 +130,7 @@ func TestBrokenByUs(t *testing.T) {
 				} else if err := h.Restart(during(t.Context(), "a.test", "2 restart"), &recorder{}); err == nil {
 					t.Error("it is accepted")
 				}
+				equal(t, memory, p.inventory(t)) // no transaction is open, nothing is half inserted
 				rolledBack(t, h, "a.test", "2")
 				equal(t, before, tree(t, p.dir))
 				equal(t, memory, p.inventory(t))
