@@ -51,8 +51,11 @@ func parseCrtLine(line string) (crtEntry, bool) {
 		return crtEntry{}, false
 	}
 	end := strings.IndexFunc(line, func(r rune) bool { return isCrtSpace(r) || r == '[' || r == ']' })
-	if end < 0 {
+	switch {
+	case end < 0:
 		return crtEntry{file: line}, true
+	case end == 0:
+		return crtEntry{}, false // haproxy refuses the list
 	}
 	e := crtEntry{file: line[:end], rest: strings.TrimFunc(line[end:], isCrtSpace)}
 	filters := e.rest

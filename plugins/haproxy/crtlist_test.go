@@ -23,6 +23,7 @@ var crtLists = map[string]string{
 	"twice":          "/c/a.pem a.test\n/c/a.pem [alpn h2] b.test\n",
 	"relative":       "a.pem a.test\n",
 	"not UTF-8":      "# caf\xe9\n/c/a.pem\n",
+	"no file":        "] a.test\n[alpn h2] a.test\n",
 	"commented out":  "#/c/a.pem\n",
 	"vertical tab":   "/c/a.pem\v\fa.test\n",
 }
@@ -73,7 +74,7 @@ func TestCrtListFinds(t *testing.T) {
 		"relative":       {1, "a.test", "a.test"},
 		"not UTF-8":      {found: 1},
 		"vertical tab":   {1, "a.test", "a.test"},
-		"empty":          {}, "comments": {}, "commented out": {},
+		"no file":        {}, "empty": {}, "comments": {}, "commented out": {},
 	} {
 		all := parseCrtList([]byte(crtLists[name])).find("/c/a.pem", base.absolute)
 		if len(all) != want.found {
