@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ import (
 // commands say of ports and of the server's directories is mapped by a shim in
 // front of the real program, see testdata/docs.
 func TestDocs(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md", "docs/hooks.md", "docs/write-a-plugin-in-python.md"} {
+	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md", "docs/hooks.md", "docs/scripts.md", "docs/write-a-plugin-in-python.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			runPage(t, page)
@@ -134,6 +135,15 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 	if err := os.WriteFile(filepath.Join(work, "ca.pem"), append(ca.TLSRoots(), partner.TLSRoots()...), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// What scripts on the pages take for the API of a DNS provider.
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		change := ca.DNS().AddTXT
+		if r.URL.Path == "/delete" {
+			change = func(name, value string) { ca.DNS().DeleteTXT(name, value) }
+		}
+		change(r.FormValue("name"), r.FormValue("value"))
+	}))
+	t.Cleanup(api.Close)
 	shims, err := filepath.Abs("testdata/docs")
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +161,7 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 	return []string{
 		"PATH=" + strings.Join(path, string(os.PathListSeparator)),
 		"HOME=" + filepath.Join(work, "home"), "WORK=" + work, "ROOT=" + root, "PREFIX_UNDER_TEST=" + prefix,
-		"DOCS_PORT=" + port, "CERTWRIGHT_SERVER=" + ca.DirectoryURL(),
+		"DOCS_PORT=" + port, "DNS_API=" + api.URL, "CERTWRIGHT_SERVER=" + ca.DirectoryURL(),
 		"DOCS_PARTNER=" + partner.DirectoryURL(), "HMAC_KEY=" + hmacKey,
 		"CERTWRIGHT_CA_BUNDLE=" + filepath.Join(work, "ca.pem"),
 		"CERTWRIGHT_STATE_DIR=" + filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR=" + filepath.Join(work, "etc"),
