@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,6 +89,8 @@ type hookWorld struct {
 	ca      *testca.CA
 	web     string
 	plugins string
+	// request is told of every request to the CA; nil: nobody is.
+	request atomic.Pointer[func(path string)]
 }
 
 func newHookWorld(t *testing.T) *hookWorld {
@@ -96,7 +99,11 @@ func newHookWorld(t *testing.T) *hookWorld {
 	site := httptest.NewServer(http.FileServer(http.Dir(w.web)))
 	t.Cleanup(site.Close)
 	var err error
-	if w.ca, err = testca.Start(t.Context(), testca.Options{HTTPPort: site.Listener.Addr().(*net.TCPAddr).Port, NonceReject: 5}); err != nil {
+	if w.ca, err = testca.Start(t.Context(), testca.Options{HTTPPort: site.Listener.Addr().(*net.TCPAddr).Port, NonceReject: 5, OnRequest: func(_, path string) {
+		if f := w.request.Load(); f != nil {
+			(*f)(path)
+		}
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.ca.Close() })

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -275,4 +276,43 @@ func TestToldAfterAKill(t *testing.T) {
 		s.is("success", all[2].Live && all[2].There && all[2].CSR && all[2].Order != "", all[2])
 		s.expect("start unchanged finish", s.run(0, nil, "run"))
 	}
+}
+
+// A run that is killed while the CA is asked to issue: the next run finishes the
+// order, and the hook is told then, with where the CA was asked again.
+func TestToldLate(t *testing.T) {
+	s := newHookWorld(t).story(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := s.command(ctx, nil, "run")
+	var killed atomic.Bool
+	kill := func(path string) {
+		if strings.Contains(path, "finalize") && killed.CompareAndSwap(false, true) {
+			_ = cmd.Process.Kill()
+		}
+	}
+	started := make(chan struct{})
+	wait := func(path string) {
+		<-started
+		kill(path)
+	}
+	s.request.Store(&wait)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	close(started)
+	_ = cmd.Wait()
+	s.request.Store(nil)
+	if !killed.Load() {
+		t.Fatal("it never came to finalize")
+	}
+	before := s.log()
+	s.expect("start pre csr attempt", before)
+	all := s.run(0, nil, "run")
+	s.expect("start pre success attempted post finish", all)
+	order := before[3].Order
+	for _, one := range all[2:4] {
+		s.is(one.Event, one.Order == order && one.Poll == order && one.CSR && one.PEM && one.Live && one.Problem == "", one)
+	}
+	s.expect("start unchanged finish", s.run(0, nil, "run"))
 }
