@@ -61,7 +61,7 @@ func moment(instance string) Moment {
 // name.
 const renewalHooks = "renewal-hooks"
 
-// hooks completes what was read about hooks: instances for commands, and for the
+// completeHooks completes what was read about hooks: instances for commands, and for the
 // directories of executables.
 func (c *Config) completeHooks() {
 	dir := filepath.Join(c.ConfigDir, renewalHooks)
