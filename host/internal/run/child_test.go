@@ -43,6 +43,9 @@ type command struct {
 	Force bool
 	// Dry is --dry-run.
 	Dry bool
+	// Rollback is the instance at which one deployment is taken back, in place of
+	// a run.
+	Rollback string
 	// KillAt is the step, counted from 1, at which the process kills itself; or
 	// KillOn its text. Zero and empty: never.
 	KillAt int
@@ -109,6 +112,10 @@ func (c command) work(ctx context.Context) (err error) {
 				return watchedInstaller{i, calls{s, instance}}
 			},
 		},
+	}
+	if c.Rollback != "" {
+		_, err := e.Rollback(ctx, c.Rollback, "", 1)
+		return errors.Join(err, plugins.Close(ctx), j.Close())
 	}
 	outcomes, err := e.Run(ctx, Want{Force: c.Force, Requests: func(context.Context, map[string]model.Lineage) ([]model.Request, error) {
 		return c.requests(cfg)
@@ -199,15 +206,19 @@ func (c calls) call(name string, r sdk.Reporter, f func(sdk.Reporter) error) err
 }
 
 // murderPlugin kills the process of an instance: it is a child of this one, and
-// its plugin is named like the instance.
+// its plugin is named like the instance, mostly.
 func murderPlugin(instance string) {
+	plugin := instance
+	if other, named := map[string]string{"one": "files", "two": "sites"}[instance]; named {
+		plugin = other
+	}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		exe, _ := os.Readlink(filepath.Join(dir, "exe"))
 		stat, _ := os.ReadFile(filepath.Join(dir, "stat"))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		fields := strings.Fields(rest) // state, parent
-		if filepath.Base(exe) != "certwright-plugin-"+instance || len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) {
+		if filepath.Base(exe) != "certwright-plugin-"+plugin || len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) {
 			continue
 		}
 		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {

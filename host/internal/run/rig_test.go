@@ -50,7 +50,13 @@ var installed = sync.OnceValues(func() (string, error) {
 	if out, err := install.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make install: %w\n%s", err, out)
 	}
-	return filepath.Join(dir, "libexec", "certwright", "plugins"), nil
+	plugins := filepath.Join(dir, "libexec", "certwright", "plugins")
+	build := exec.Command("go", "build", "-o", filepath.Join(plugins, "certwright-plugin-sites"), "./cmd/certwright/testdata/plugins/sites")
+	build.Dir = "../../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the plugin of the tests: %w\n%s", err, out)
+	}
+	return plugins, nil
 })
 
 // rig is a CA, a web server that it looks for challenges at, and a TLS server
@@ -59,6 +65,8 @@ type rig struct {
 	ca      *testca.CA
 	tlsPort int
 	target  net.Listener
+	// one and two are further targets.
+	one, two net.Listener
 	// home has the case that is being worked on, and what each begins with.
 	home string
 	dir  atomic.Pointer[string] // of the case
@@ -84,7 +92,7 @@ func newRig(t *testing.T, o testca.Options) *rig {
 	}
 	t.Cleanup(func() { _ = r.ca.Close() })
 	r.ca.DNS().SetA("c.test", netip.MustParseAddr(aside))
-	r.serve(t)
+	r.target, r.one, r.two = r.serve(t, "site/served.pem"), r.serve(t, "one/served.pem"), r.serve(t, "two/sites.conf.pem")
 	return r
 }
 
@@ -92,21 +100,21 @@ func newRig(t *testing.T, o testca.Options) *rig {
 // else comes from, so that nobody takes the port meanwhile.
 const aside = "127.0.0.9"
 
-// serve is the server that certificates are deployed to: it serves what its
-// reload command has copied to served.pem.
-func (r *rig) serve(t *testing.T) {
+// serve is a server that certificates are deployed to: it serves what its reload
+// has copied to a file of the case.
+func (r *rig) serve(t *testing.T, file string) net.Listener {
 	t.Helper()
-	var err error
-	if r.target, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+	target, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return r.served() },
-	}); err != nil {
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return r.served(file) },
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
-			conn, err := r.target.Accept()
+			conn, err := target.Accept()
 			if err != nil {
 				return
 			}
@@ -118,13 +126,14 @@ func (r *rig) serve(t *testing.T) {
 		}
 	})
 	t.Cleanup(func() {
-		_ = r.target.Close()
+		_ = target.Close()
 		serving.Wait()
 	})
+	return target
 }
 
-func (r *rig) served() (*tls.Certificate, error) {
-	data, err := os.ReadFile(filepath.Join(*r.dir.Load(), "site", "served.pem"))
+func (r *rig) served(file string) (*tls.Certificate, error) {
+	data, err := os.ReadFile(filepath.Join(*r.dir.Load(), file))
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +164,8 @@ type state struct {
 }
 
 // The certificate site is proven by webroot and deployed by files; other is
-// proven by standalone with tls-alpn-01.
+// proven by standalone with tls-alpn-01; pair goes to two targets or to none, one
+// of which edits a configuration and sets a redirect.
 const configuration = `
 server: %[1]s
 ca_bundle: %[2]s/ca.pem
@@ -169,15 +179,26 @@ instances:
       test: test -s %[2]s/site/site.pem
       reload: %[2]s/reload
       endpoints: ["%[4]s"]
+  - name: one
+    plugin: files
+    settings:
+      combined: %[2]s/one/site.pem
+      test: "! test -e %[2]s/one/site.pem || test -s %[2]s/one/site.pem"
+      reload: %[2]s/reload one
+      endpoints: ["%[5]s"]
+  - {name: two, plugin: sites, settings: {config: %[2]s/two/sites.conf, endpoints: ["%[6]s"]}}
 certificates:
+  - {name: pair, names: [a.test], authenticate: [{with: [webroot]}], deploy: [one, two], all_or_nothing: true, enhance: [redirect]}
   - {name: site, names: [a.test, b.test], authenticate: [{with: [webroot]}], deploy: [files]}
   - {name: other, names: [c.test], authenticate: [{with: [standalone]}], preferred_challenges: [tls-alpn-01]}
 `
 
+const sitesConf = "a.test\nb.test\n"
+
 // The reload refuses anything but the content of "only", if that is there.
 const reload = `#!/bin/sh
 set -e
-cd %[1]s/site
+cd %[1]s/${1:-site}
 if [ -e only ]; then cmp -s site.pem only || { echo 'the site is refused'; exit 1; }; fi
 if [ -e site.pem ]; then cp site.pem served.new; mv served.new served.pem; else rm -f served.pem; fi
 `
@@ -193,13 +214,14 @@ func (r *rig) state(t *testing.T) *state {
 	if err := errors.Join(os.RemoveAll(s.dir), os.Mkdir(s.dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"etc", "web", "site"} {
+	for _, dir := range []string{"etc", "web", "site", "one", "two"} {
 		if err := os.Mkdir(filepath.Join(s.dir, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.write("ca.pem", string(r.ca.TLSRoots()), 0o600)
-	s.write("etc/certwright.yaml", fmt.Sprintf(configuration, r.ca.DirectoryURL(), s.dir, r.tlsPort, r.target.Addr()), 0o600)
+	s.write("etc/certwright.yaml", fmt.Sprintf(configuration, r.ca.DirectoryURL(), s.dir, r.tlsPort, r.target.Addr(), r.one.Addr(), r.two.Addr()), 0o600)
+	s.write("two/sites.conf", sitesConf, 0o600)
 	s.write("reload", fmt.Sprintf(reload, s.dir), 0o755)
 	return s
 }

@@ -70,10 +70,12 @@ func (s *state) live(lineage string, names ...string) *x509.Certificate {
 }
 
 // handshake asks the target what it serves; nil: nothing.
-func (s *state) handshake() *x509.Certificate {
+func (s *state) handshake() *x509.Certificate { s.t.Helper(); return s.shown(s.target) }
+
+func (s *state) shown(target net.Listener) *x509.Certificate {
 	s.t.Helper()
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: "a.test"}} //nolint:gosec // it is only looked at
-	conn, err := dialer.DialContext(s.t.Context(), "tcp", s.target.Addr().String())
+	conn, err := dialer.DialContext(s.t.Context(), "tcp", target.Addr().String())
 	if err != nil {
 		return nil
 	}

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -159,7 +161,31 @@ func (s *sites) Restart(context.Context, sdk.Reporter) error {
 	if bytes.Contains(text, []byte("down")) {
 		return errors.New("the server is down")
 	}
-	return os.WriteFile(s.settings.Config+".live", text, 0o600)
+	return errors.Join(os.WriteFile(s.settings.Config+".live", text, 0o600), s.reload(string(text)))
+}
+
+// reload copies what the first site with TLS serves from now on.
+func (s *sites) reload(text string) error {
+	served := s.settings.Config + ".pem"
+	for _, word := range strings.Fields(text) {
+		file, ok := strings.CutPrefix(word, "tls=")
+		if !ok {
+			continue
+		}
+		chain, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		key, err := os.ReadFile(filepath.Join(filepath.Dir(file), "privkey.pem"))
+		if err != nil {
+			return err
+		}
+		return errors.Join(os.WriteFile(served+".new", append(chain, key...), 0o600), os.Rename(served+".new", served))
+	}
+	if err := os.Remove(served); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (s *sites) Rollback(ctx context.Context, count int, r sdk.Reporter) error {
