@@ -150,23 +150,26 @@ certificates:
 	})
 }
 
-// install gives the directory that the built tree is installed in.
+// install builds what these tests run, as it is released, into the layout of an
+// installed tree.
 func install(t *testing.T) string {
 	t.Helper()
 	// Plugins that others may write to are not run. The mask is that of the
 	// whole process, and no test of this package runs beside this one.
 	defer syscall.Umask(syscall.Umask(0o022))
 	prefix := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", "../..", "install", "DESTDIR="+prefix, "PREFIX=")
-	for _, entry := range os.Environ() { // those of the make that runs this
-		if !strings.HasPrefix(entry, "MAKE") && !strings.HasPrefix(entry, "MFLAGS") {
-			cmd.Env = append(cmd.Env, entry)
-		}
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make install: %v\n%s", err, out)
-	}
+	build(t, filepath.Join(prefix, "libexec/certwright/plugins/certwright-plugin-dnsapi"), ".")
+	build(t, filepath.Join(prefix, "bin/certwright"), "../../cmd/certwright")
 	return prefix
+}
+
+func build(t *testing.T, binary, of string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, of)
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
 }
 
 // program is certwright with a state of its own.

@@ -15,6 +15,18 @@ import (
 // shells are those that the shim has to run in.
 var shells = []string{"dash", "bash", "busybox sh"}
 
+// shellsFor gives those that a test is to be run in: all of them in the slow tests,
+// else one for each test, so that each shell has some.
+func shellsFor(test string) []string {
+	if everyShell {
+		return shells
+	}
+	return []string{map[string]string{
+		"dns_bindzone": "dash", "dns_pdnsrest": "busybox sh", "dns_knotzone": "bash",
+		"curl": "dash", "wget": "busybox sh",
+	}[test]}
+}
+
 // scripts is the directory of the scripts that come with the tests.
 func scripts(t *testing.T) string {
 	t.Helper()

@@ -140,8 +140,8 @@ func TestRequests(t *testing.T) {
 	}
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	for _, shell := range shells {
-		for _, program := range []string{"curl", "wget"} {
+	for _, program := range []string{"curl", "wget"} {
+		for _, shell := range shellsFor(program) {
 			t.Run(shell+" "+program, func(t *testing.T) {
 				t.Parallel()
 				w := startWeb(t)

@@ -181,6 +181,7 @@ openssl asn1parse -genconf c -noout -out d && openssl dgst -%[5]s -verify ec%[1]
 // Each helper by itself, in each shell: all in one run of the shell, each use in a
 // subshell and with files of its own.
 func TestHelpers(t *testing.T) {
+	t.Parallel()
 	text, err := shim()
 	if err != nil {
 		t.Fatal(err)

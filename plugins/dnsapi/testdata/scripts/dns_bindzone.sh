@@ -12,7 +12,7 @@ OptionsAlt:
 Author: the tests
 '
 
-# Like many of its kind it removes whatever there is of a name.
+# Like many of its kind it removes whatever there is of a name, unless BINDZONE_ONLY is set.
 dns_bindzone_add() {
   fulldomain=$1
   txtvalue=$2
@@ -25,7 +25,7 @@ dns_bindzone_rm() {
   fulldomain=$1
   _bindzone_settings || return 1
   _info "Removing the records" "$fulldomain"
-  _bindzone_send "update delete ${fulldomain}. txt"
+  _bindzone_send "update delete ${fulldomain}. txt ${BINDZONE_ONLY:+\"$2\"}"
 }
 
 _bindzone_settings() {
