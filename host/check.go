@@ -138,7 +138,9 @@ func (c *checker) spec(ctx context.Context, i config.Instance, d sdk.Description
 	}
 	for _, values := range bound.Literals {
 		for _, value := range values {
-			c.secrets.Add([]byte(value))
+			if !(model.Request{}).Public(value) {
+				c.secrets.Add([]byte(value))
+			}
 		}
 	}
 	if err := errors.Join(append(errs, run.SettingErrors(i, d, bound.Given(), names)...)...); err != nil {

@@ -23,13 +23,14 @@ import (
 const patience = time.Minute
 
 // Zones of every real server. Each has a key of its own, with the name of its first
-// label; PowerDNS has one key of the API for both.
+// label; PowerDNS has one key of the API for all.
 const (
-	zoneOne = "one.test"
-	zoneTwo = "two.test"
+	zoneOne   = "one.test"
+	zoneTwo   = "two.test"
+	zoneThree = "three.test"
 )
 
-var zones = []string{zoneOne, zoneTwo}
+var zones = []string{zoneOne, zoneTwo, zoneThree}
 
 func keyOf(zone string) string { return strings.TrimSuffix(zone, ".test") }
 

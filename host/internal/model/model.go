@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -273,12 +274,18 @@ func Names(ids []Identifier) []string {
 	return out
 }
 
-// Concerns says whether a text is one of the names, or a domain above one.
-func (r Request) Concerns(text string) bool {
+// Public says whether a text that a plugin is given as it is cannot be a secret,
+// whatever the setting: one of the names or a domain above one, a part of the CA's
+// URL, an address, the number of a port. To mask these would spoil what is told.
+func (r Request) Public(text string) bool {
 	text = strings.ToLower(strings.TrimSuffix(text, "."))
-	return slices.ContainsFunc(r.Identifiers, func(id Identifier) bool {
-		return text == id.Value || strings.HasSuffix(id.Value, "."+text)
-	})
+	if port, err := strconv.ParseUint(text, 10, 16); err == nil && port > 0 {
+		return true
+	}
+	return IsIP(text) || text == "localhost" || strings.Contains(strings.ToLower(r.Server), "//"+text) ||
+		slices.ContainsFunc(r.Identifiers, func(id Identifier) bool {
+			return text == id.Value || strings.HasSuffix(id.Value, "."+text)
+		})
 }
 
 // Uses lists every instance that the request uses, sorted, once.

@@ -114,3 +114,19 @@ func TestACMEError(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatCannotBeASecret(t *testing.T) {
+	r := Request{
+		Server:      "https://ca.example:14000/dir",
+		Identifiers: []Identifier{{Type: "dns", Value: "www.one.test"}, {Type: "dns", Value: "two.test", Wildcard: true}},
+	}
+	for text, want := range map[string]bool{
+		"www.one.test": true, "ONE.test.": true, "test": true, "two.test": true, "ca.example": true, "https://ca.example:14000": false,
+		"127.0.0.1": true, "2001:db8::1": true, "localhost": true, "8081": true, "60": true,
+		"ne.test": false, "x.www.one.test": false, "70000": false, "12345678": false, "hunter2": false, "ns.provider.example": false,
+	} {
+		if got := r.Public(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}

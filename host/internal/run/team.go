@@ -226,8 +226,7 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 	}
 	for _, values := range bound.Literals {
 		for _, value := range values {
-			// What a plugin is told of the name itself is no secret.
-			if !r.Concerns(value) {
+			if !r.Public(value) {
 				e.Secrets.Add([]byte(value))
 			}
 		}
