@@ -143,8 +143,10 @@ func TestWait(t *testing.T) {
 		t.Error(p)
 	}
 	// Nothing was added, or all is there: there is nothing to wait for.
+	ctx, cancel = context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	for _, c := range []sdk.Challenge{one, two} {
-		if err := d.Perform(t.Context(), []sdk.Challenge{c}, &recorder{}); err != nil {
+		if err := d.Perform(ctx, []sdk.Challenge{c}, &recorder{}); err != nil {
 			t.Error(err)
 		}
 	}

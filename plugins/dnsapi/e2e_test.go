@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/host/testca"
 )
@@ -122,6 +123,53 @@ certificates:
 			}
 		}
 	})
+	// What was added by a run that is killed, the next run removes: by the settings
+	// that were given as they are, which it is not given again.
+	t.Run("killed", func(t *testing.T) {
+		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		own := scripts(t)
+		put(t, own, "dns_slow.sh", `. "`+own+`/dns_bindzone.sh"
+dns_slow_add() { dns_bindzone_add "$@" && : >"$SLOW_MARK" && sleep 600; }
+dns_slow_rm() { dns_bindzone_rm "$@"; }
+`)
+		mark := filepath.Join(p.dir, "mark")
+		p.configure(t, "")
+		cmd := p.command(t, nil, "certonly", "-n", "-a", "dnsapi", "--set", "dnsapi.dir="+own, "--set", "dnsapi.script=slow",
+			"--set", "dnsapi.env.BINDZONE_SERVER="+named.host(), "--set", "dnsapi.env.BINDZONE_PORT="+named.port(),
+			"--set", "dnsapi.env.BINDZONE_KEY="+named.keyFile(zoneOne), "--set", "dnsapi.env.SLOW_MARK="+mark, "-d", zoneOne)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		deadline, again := time.NewTimer(patience), time.NewTicker(20*time.Millisecond)
+		defer deadline.Stop()
+		defer again.Stop()
+		for {
+			if _, err := os.Stat(mark); err == nil {
+				break
+			}
+			select {
+			case <-again.C:
+			case <-deadline.C:
+				t.Error("the script does not get there")
+			}
+			if t.Failed() {
+				break
+			}
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if got := named.ask(t, "tcp", "_acme-challenge."+zoneOne); len(got) != 1 {
+			t.Errorf("it was killed too early or too late: %q", got)
+		}
+		out, err := p.run(t, nil, "renew", "-n")
+		if err != nil || !strings.Contains(out, "cleaning up after an interrupted run") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		named.holds(t, "_acme-challenge."+zoneOne)
+		if left, _ := filepath.Glob(filepath.Join(p.dir, "state", "journal", "*")); len(left) > 0 {
+			t.Errorf("unfinished: %v\n%s", left, out)
+		}
+	})
 	t.Run("describe", func(t *testing.T) {
 		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
 		out, err := p.run(t, nil, "plugins", "describe", "dnsapi", "--set", "dnsapi.dir="+dir, "--set", "dnsapi.script=dns_bindzone", "--json")
@@ -195,11 +243,16 @@ func (p program) run(t *testing.T, env []string, args ...string) (string, error)
 	if _, err := os.Stat(filepath.Join(p.dir, "etc")); err != nil {
 		p.configure(t, "")
 	}
+	out, err := p.command(t, env, args...).CombinedOutput()
+	return string(out), err
+}
+
+func (p program) command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(p.prefix, "bin", "certwright"),
 		append(args, "--config-dir", filepath.Join(p.dir, "etc"), "--state-dir", filepath.Join(p.dir, "state"))...)
 	cmd.Env = append(os.Environ(), env...)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	return cmd
 }
 
 // obtain runs certonly to its good end.
