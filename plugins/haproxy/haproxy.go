@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -104,7 +105,10 @@ func (h *haproxy) Health(ctx context.Context, deep bool) error {
 func (h *haproxy) Names(context.Context) ([]sdk.Site, error) {
 	c, err := readConfiguration(h.settings.Config)
 	if err != nil {
-		return nil, sdk.Subject(err, "config")
+		if errors.Is(err, fs.ErrNotExist) {
+			err = sdk.WithCode(err, sdk.NotFound)
+		}
+		return nil, sdk.Hint(sdk.Subject(err, "config"), "correct the setting config")
 	}
 	var out []sdk.Site
 	for _, s := range c.sites {
