@@ -162,6 +162,7 @@ func TestCertificatesThroughHAProxy(t *testing.T) {
 	t.Run("broken before", func(t *testing.T) { t.Parallel(); brokenBefore(t, prefix) })
 	t.Run("broken by us", func(t *testing.T) { t.Parallel(); brokenByUs(t, prefix, false) })
 	t.Run("broken by us, reload", func(t *testing.T) { t.Parallel(); brokenByUs(t, prefix, true) })
+	t.Run("dry run", func(t *testing.T) { t.Parallel(); dryRun(t, prefix) })
 	t.Run("stopped", func(t *testing.T) { t.Parallel(); stopped(t, prefix) })
 }
 
@@ -177,8 +178,9 @@ func wholeLife(t *testing.T, prefix string, s setup) {
 	for _, name := range []string{"a.test", "www.a.test", "six.test"} {
 		p.shows(t, name, first)
 	}
-	if strings.Contains(out, "does not give the answer") {
-		t.Errorf("it looked in vain:\n%s", out)
+	proven := "haproxy serves version 1, proven at " + loopback(p.tls) + ", " + loopback6(p.tls)
+	if strings.Contains(out, "does not give the answer") || !strings.Contains(out, proven) {
+		t.Errorf("it looked in vain, or the certificate is not proven:\n%s", out)
 	}
 	p.inOrder(t, h.settings)
 	deployed := tree(t, p.dir)
@@ -232,6 +234,25 @@ func wholeLifeByReload(t *testing.T, prefix string) {
 	}
 	h.do(t, "rollback")
 	equal(t, before, tree(t, p.certs()))
+}
+
+// What a deployment would change is shown, and not done; never a key.
+func dryRun(t *testing.T, prefix string) {
+	s := setup{crtList: true}
+	p := start(t, s)
+	h := newHost(t, prefix, p, p.settings(s))
+	h.do(t, "run", "-a", "haproxy", "-i", "haproxy", "-d", "a.test")
+	before, memory := tree(t, p.dir), p.inventory(t)
+	for _, args := range [][]string{
+		{"renew", "--dry-run", "--force-renewal"}, {"run", "--dry-run", "-a", "haproxy", "-i", "haproxy", "-d", "b.test"},
+	} {
+		out := h.do(t, args[0], args[1:]...)
+		if !strings.Contains(out, "+++ "+p.certs()) || !strings.Contains(out, "private key: ") || strings.Contains(out, "PRIVATE KEY") {
+			t.Errorf("%q shows\n%s", args, out)
+		}
+	}
+	equal(t, before, tree(t, p.dir))
+	equal(t, memory, p.inventory(t))
 }
 
 func brokenBefore(t *testing.T, prefix string) {

@@ -143,6 +143,9 @@ func (h *haproxy) explain(err error) error {
 	case errors.Is(err, errTooLong):
 		err = sdk.WithCode(err, sdk.Unsupported)
 		return sdk.Hint(err, "raise tune.bufsize in haproxy.cfg above the size of the certificate file, or set reload")
+	case errors.Is(err, errSilent):
+		err = sdk.RetryAfter(sdk.WithCode(err, sdk.Unavailable), 0)
+		return sdk.Hint(err, "see whether haproxy has just been reloaded, and try again")
 	case errors.Is(err, errNotNamed):
 		err = sdk.WithCode(err, sdk.NotFound)
 		return sdk.Hint(err, "name crt_dir after \"crt\", or crt_list after \"crt-list\", in a bind line and reload haproxy, or set reload")
