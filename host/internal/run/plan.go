@@ -18,17 +18,21 @@ func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, error) {
 	return p, err
 }
 
-// decide reads what exists and plans what has to be done. That may be ten
-// thousand certificates of which none is due, so the collector leaves less lying
-// about than usual, at the price of some more work.
-func (e *Engine) decide(ctx context.Context, w Want) (model.Plan, map[string]model.Lineage, error) {
+// decide reads what exists, plans what has to be done, and prepares that. It may be
+// ten thousand certificates of which none is due, so the collector leaves less
+// lying about than usual, at the price of some more work.
+func (e *Engine) decide(ctx context.Context, w Want) (model.Plan, *team, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	lineages := e.lineages()
 	if w.BackOff {
 		e.windows(ctx, lineages)
 	}
 	p, err := e.plan(ctx, w, lineages)
-	return p, lineages, err
+	if err != nil {
+		return p, nil, err
+	}
+	t, err := e.prepare(ctx, w, p, lineages)
+	return p, t, err
 }
 
 // lineages reads what exists, by name. The others are not to suffer from one

@@ -89,11 +89,7 @@ func (e *Engine) Run(ctx context.Context, w Want) (outcomes []model.Outcome, err
 	if err := e.Recover(ctx); err != nil {
 		return nil, err
 	}
-	p, lineages, err := e.decide(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	team, err := e.prepare(ctx, w, p, lineages)
+	p, team, err := e.decide(ctx, w)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,10 @@ func (e *Engine) prepare(ctx context.Context, w Want, p model.Plan, lineages map
 		})
 	}
 	for _, item := range p.Items {
-		t.tellable(item.Request)
+		// Of thousands of which none is due nobody is told.
+		if item.Action != model.None || len(t.byLineage[item.Request.Name]) > 0 {
+			t.tellable(item.Request)
+		}
 	}
 	t.cas.warm(ctx, p)
 	return t, nil

@@ -45,7 +45,8 @@ func readLineage(path, name string) (model.Lineage, error) {
 
 // Lineages gives all lineages, sorted by name. One that cannot be read is named
 // in the error and does not hide the others. Of thousands most were obtained by
-// the same instances: these are kept once, and MUST NOT be changed in place.
+// the same instances: these are kept once, with the events that they wanted, and
+// MUST NOT be changed in place.
 func (s *Store) Lineages() ([]model.Lineage, error) {
 	entries, err := readDir(s.path("lineages"))
 	if err != nil {
@@ -64,13 +65,16 @@ func (s *Store) Lineages() ([]model.Lineage, error) {
 	workers := min(runtime.GOMAXPROCS(0), len(names))
 	for w := range workers {
 		readers.Go(func() {
-			var before map[string]model.Instance
+			var before model.Lineage
 			for i := w; i < len(names); i += workers {
-				read[i], errs[i] = s.Lineage(names[i])
-				if reflect.DeepEqual(read[i].Instances, before) {
-					read[i].Instances = before
+				l, err := s.Lineage(names[i])
+				if reflect.DeepEqual(l.Instances, before.Instances) {
+					l.Instances = before.Instances
 				}
-				before = read[i].Instances
+				if reflect.DeepEqual(l.Events, before.Events) {
+					l.Events = before.Events
+				}
+				read[i], errs[i], before = l, err, l
 			}
 		})
 	}
