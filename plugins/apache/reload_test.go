@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,18 +14,22 @@ import (
 func TestWhichProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	sleeper := exec.CommandContext(t.Context(), "sleep", "600")
-	must(t, sleeper.Start())
-	t.Cleanup(func() {
-		_ = sleeper.Process.Kill()
-		_ = sleeper.Wait()
-	})
+	started := func(name string) int {
+		path := filepath.Join(dir, name)
+		must(t, exec.CommandContext(t.Context(), "cp", "/bin/sleep", path).Run())
+		cmd := exec.CommandContext(t.Context(), path, "600")
+		must(t, cmd.Start())
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		return cmd.Process.Pid
+	}
 	for content, want := range map[string]bool{
 		"": false, "x\n": false, "0\n": false, "1\n": false, "-5\n": false, "2147483646\n": false,
 		// The number belongs to somebody else by now.
-		fmt.Sprintln(sleeper.Process.Pid): false,
-		// The test's own name has httpd's in it.
-		fmt.Sprintln(os.Getpid()): true,
+		fmt.Sprintln(started("other")):     false,
+		fmt.Sprintln(started("httpd.own")): true,
 	} {
 		path := filepath.Join(dir, "pid")
 		put(t, path, content, 0o644)

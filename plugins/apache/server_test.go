@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ LoadModule authz_host_module {modules}/mod_authz_host.so
 LoadModule dir_module {modules}/mod_dir.so
 LoadModule alias_module {modules}/mod_alias.so
 StartServers 1
-ServerLimit 2
+ServerLimit 16
 ThreadsPerChild 8
 MaxRequestWorkers 16
 MinSpareThreads 1
@@ -115,7 +116,13 @@ func debian(t *testing.T, sites map[string]string) *server {
 	}
 	put(t, filepath.Join(s.dir, "www", "index.html"), "the site\n", 0o644)
 	must(t, os.Remove(filepath.Join(s.root, "sites-enabled", "000-default.conf")))
-	put(t, filepath.Join(s.root, "envvars"), s.fill(`export APACHE_RUN_USER=www-data
+	as := "www-data" // apache2ctl gives directories to this user
+	if os.Getuid() != 0 {
+		me, err := user.Current()
+		must(t, err)
+		as = me.Username
+	}
+	put(t, filepath.Join(s.root, "envvars"), s.fill(`export APACHE_RUN_USER=`+as+`
 export APACHE_RUN_GROUP=www-data
 export APACHE_PID_FILE={dir}/run/apache2.pid
 export APACHE_RUN_DIR={dir}/run
