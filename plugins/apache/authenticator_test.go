@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -166,6 +167,33 @@ func TestNoVhostForAChallenge(t *testing.T) {
 	equal(t, before, s.look())
 }
 
+// Whichever virtual host may get the request has to answer.
+func TestWhoIsChallenged(t *testing.T) {
+	const plain, tls = "<VirtualHost *:80>\n", "<VirtualHost *:443>\nSSLEngine on\n"
+	const all = plain + "ServerName first.test\n</VirtualHost>\n" +
+		plain + "ServerName a.test\nServerAlias *.w.test\n</VirtualHost>\n" +
+		tls + "ServerName a.test\n</VirtualHost>\n" +
+		plain + "</VirtualHost>\n" +
+		tls + "ServerName only.test\n</VirtualHost>\n" +
+		"<VirtualHost *:8080>\nServerName other.test\n</VirtualHost>\n"
+	for name, want := range map[string][]int{
+		"a.test": {1, 2, 3}, "x.y.w.test": {1, 3}, "first.test": {0, 3}, "nobody.test": {3, 0, 1}, "only.test": {3, 4, 0, 1}, "other.test": {3, 5, 0, 1},
+	} {
+		o := configuration(t, "httpd.conf", "Listen 80\nListen 443\n"+all)
+		c, err := load(o.ws, o.facts)
+		must(t, err)
+		var got []int
+		for _, v := range c.challenged(name, "80", "443") {
+			got = append(got, slices.Index(c.vhosts, v))
+		}
+		equal(t, want, got)
+	}
+	o := configuration(t, "httpd.conf", "Listen 443\n"+tls+"ServerName a.test\n</VirtualHost>\n")
+	c, err := load(o.ws, o.facts)
+	must(t, err)
+	equal(t, 0, len(c.challenged("a.test", "80", "443")))
+}
+
 // On Debian a site that is not enabled is included for as long as it takes, and
 // mod_rewrite is loaded.
 func TestChallengeForADisabledSite(t *testing.T) {
@@ -186,5 +214,16 @@ func TestChallengeForADisabledSite(t *testing.T) {
 		}
 	}
 	must(t, a.Cleanup(during(t.Context(), "a.test", "cleanup"), all, &recorder{}))
+	equal(t, before, s.look())
+
+	// One that is disabled because it is broken is left alone.
+	put(t, filepath.Join(s.root, "sites-available", "off-c.conf"), s.fill(strings.ReplaceAll(otherSite, "b.test", "c.test")+"NoSuchDirective on\n"), 0o644)
+	before = s.look()
+	c := challengeFor("c.test", "three")
+	if refused := performed(t, a, "c.test", c); len(refused) > 0 {
+		t.Fatal(refused)
+	}
+	equal(t, "200 "+c.KeyAuthorization, s.get(s.addr4(s.http), "c.test", c.HTTP.Path))
+	must(t, a.Cleanup(during(t.Context(), "c.test", "cleanup"), []sdk.Challenge{c}, &recorder{}))
 	equal(t, before, s.look())
 }

@@ -28,6 +28,9 @@ type config struct {
 	// rewriting: mod_rewrite is switched on outside of virtual hosts, which
 	// then have it on too.
 	rewriting bool
+	// proxied: connections begin with a line of a proxy, from some hosts or from
+	// all, so that httpd cannot be asked from here.
+	proxied, excepted bool
 	// lastLoad is where a further LoadModule has its place.
 	lastLoad place
 	// err is what was wrong with a file that a virtual host includes.
@@ -172,6 +175,8 @@ func (c *config) note(p place) bool {
 		c.defines[args[0]] = strings.Join(args[1:], " ")
 	case "undefine":
 		delete(c.defines, args[0])
+	case "remoteipproxyprotocol", "remoteipproxyprotocolexceptions":
+		c.noteProxy(n.name, args[0])
 	case "rewriteengine":
 		c.rewriting = strings.EqualFold(args[0], "on")
 	case "loadmodule":
@@ -182,6 +187,14 @@ func (c *config) note(p place) bool {
 		c.listens = append(c.listens, listen{host: host, port: port, https: len(args) > 1 && strings.EqualFold(args[1], "https"), place: p})
 	}
 	return false
+}
+
+func (c *config) noteProxy(name, arg string) {
+	if strings.EqualFold(name, "RemoteIPProxyProtocolExceptions") {
+		c.excepted = true
+	} else if strings.EqualFold(arg, "on") {
+		c.proxied = true
+	}
 }
 
 // changed brings an edited file's text to the workspace.

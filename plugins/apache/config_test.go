@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -268,4 +269,40 @@ func TestPairs(t *testing.T) {
 	wantProblem(t, c.pairs(), sdk.ConfigTestFailed, "httpd.conf:2", "does not belong")
 	put(t, filepath.Join(o.dir, "cert.pem"), "nothing", 0o600)
 	wantProblem(t, c.pairs(), sdk.ConfigTestFailed, "holds no certificate")
+}
+
+// Where a virtual host is to be asked from this machine.
+func TestContacts(t *testing.T) {
+	for name, c := range map[string]struct {
+		config string
+		want   []string
+	}{
+		"single addresses":      {"Listen 127.0.0.1:80\nListen [::1]:80\n<VirtualHost *:80>\n</VirtualHost>\n", []string{"127.0.0.1:80", "[::1]:80"}},
+		"of another machine":    {"Listen 80\n<VirtualHost 192.0.2.77:80>\n</VirtualHost>\n", nil},
+		"one of two":            {"Listen 127.0.0.1:80\nListen [::1]:80\n<VirtualHost [::1]:80>\n</VirtualHost>\n", []string{"[::1]:80"}},
+		"any port":              {"Listen 127.0.0.1:80\n<VirtualHost 127.0.0.1>\n</VirtualHost>\n", []string{"127.0.0.1:80"}},
+		"another port":          {"Listen 127.0.0.1:80\n<VirtualHost *:8080>\n</VirtualHost>\n", nil},
+		"taken by another":      {"Listen 127.0.0.1:80\n<VirtualHost *:80>\n</VirtualHost>\n<VirtualHost 127.0.0.1:80>\n</VirtualHost>\n", nil},
+		"behind a proxy":        {"Listen 127.0.0.1:80\nRemoteIPProxyProtocol On\n<VirtualHost *:80>\n</VirtualHost>\n", nil},
+		"behind one, in a site": {"Listen 127.0.0.1:80\n<VirtualHost *:80>\nRemoteIPProxyProtocol On\n</VirtualHost>\n", nil},
+		"with exceptions": {"Listen 127.0.0.1:80\nRemoteIPProxyProtocol On\nRemoteIPProxyProtocolExceptions 127.0.0.0/8\n<VirtualHost *:80>\n</VirtualHost>\n",
+			[]string{"127.0.0.1:80"}},
+	} {
+		o := configuration(t, "httpd.conf", c.config)
+		config, err := load(o.ws, o.facts)
+		must(t, err)
+		if got := config.contacts(config.vhosts[0], "80"); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	// A socket for any address is asked on the loopback of each family that it has.
+	for listen, want := range map[string]string{"80": "127.0.0.1:80", "0.0.0.0:80": "127.0.0.1:80"} {
+		o := configuration(t, "httpd.conf", "Listen "+listen+"\n<VirtualHost *:80>\n</VirtualHost>\n")
+		config, err := load(o.ws, o.facts)
+		must(t, err)
+		got := config.contacts(config.vhosts[0], "80")
+		if !slices.Contains(got, want) || listen == "0.0.0.0:80" && len(got) != 1 {
+			t.Errorf("Listen %s: %q", listen, got)
+		}
+	}
 }

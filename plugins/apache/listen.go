@@ -107,6 +107,9 @@ func free(listens []listen) error {
 // contacts are the addresses where a virtual host is to be reached on a port,
 // from this machine.
 func (c *config) contacts(v *vhost, port string) []string {
+	if c.proxied && !c.excepted {
+		return nil
+	}
 	var out []string
 	for _, a := range v.addrs {
 		if !a.onPort(port) {

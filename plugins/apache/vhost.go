@@ -74,6 +74,8 @@ func (c *config) addVhost(p place) {
 			v.aliases = append(v.aliases, args...)
 		case "sslengine":
 			v.engine = args[0]
+		case "remoteipproxyprotocol", "remoteipproxyprotocolexceptions":
+			c.noteProxy(p.node.name, args[0])
 		}
 	})
 	c.vhosts = append(c.vhosts, v)
