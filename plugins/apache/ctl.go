@@ -105,7 +105,7 @@ func (s settings) output(ctx context.Context, args ...string) (string, error) {
 		p.Hint = "install Apache httpd, or correct the setting ctl"
 		return "", p
 	}
-	return "", &refusal{words: words2(errOut.String(), out.String())}
+	return "", &refusal{words: lastWords(errOut.String(), out.String())}
 }
 
 // refusal is what httpd says when it does not take its configuration.
@@ -113,8 +113,8 @@ type refusal struct{ words string }
 
 func (r *refusal) Error() string { return r.words }
 
-// words2 is the end of what was said, on standard error if anything was.
-func words2(texts ...string) string {
+// lastWords is the end of what was said, on standard error if anything was.
+func lastWords(texts ...string) string {
 	for _, text := range texts {
 		text = strings.TrimSpace(strings.ToValidUTF8(text, "?"))
 		if len(text) > outputLimit {
@@ -215,7 +215,7 @@ func (s settings) understand(built, dump string) (facts, error) {
 	f := facts{modules: map[string]bool{}, defines: map[string]string{}}
 	m := versionLine.FindStringSubmatch(built)
 	if m == nil {
-		return f, sdk.Problemf(sdk.Unsupported, "httpd does not say its version: %s", words2(built))
+		return f, sdk.Problemf(sdk.Unsupported, "httpd does not say its version: %s", lastWords(built))
 	}
 	for i := range f.version {
 		f.version[i], _ = strconv.Atoi(m[i+1]) // digits, by the pattern

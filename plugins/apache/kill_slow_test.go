@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,15 +126,15 @@ func (l *lab) sound(wanted ...map[string]string) {
 	}
 }
 
-// matrix runs a case for every step and victim.
-func matrix(t *testing.T, steps []string, run func(t *testing.T, who string, step int)) {
+// matrix runs a case for every step, from one on, and victim.
+func matrix(t *testing.T, steps []string, from int, run func(t *testing.T, who string, step int)) {
 	type kill struct {
 		who  string
 		step int
 	}
 	var cases []kill
 	for _, who := range []string{"plugin", "host"} {
-		for step := range steps {
+		for step := from; step < len(steps); step++ {
 			cases = append(cases, kill{who, step + 1})
 		}
 	}
@@ -152,9 +153,7 @@ func matrix(t *testing.T, steps []string, run func(t *testing.T, who string, ste
 	t.Logf("%d steps", len(steps))
 }
 
-var (
-	both = []string{"--apache", "-d", "a.test", "-d", "b.test"}
-)
+var both = []string{"--apache", "-d", "a.test", "-d", "b.test"}
 
 // A first certificate: challenges and the deployment.
 func TestKilledRun(t *testing.T) {
@@ -166,7 +165,7 @@ func TestKilledRun(t *testing.T) {
 	if len(steps) < 60 {
 		t.Fatalf("there are %d steps only: %q", len(steps), steps)
 	}
-	matrix(t, steps, func(t *testing.T, who string, step int) {
+	matrix(t, steps, 0, func(t *testing.T, who string, step int) {
 		l := newLab(t, otherSite)
 		l.kill(who, step)
 		l.run("run", both...)
@@ -201,7 +200,7 @@ func TestKilledRollback(t *testing.T) {
 	if len(steps) < 15 {
 		t.Fatalf("there are %d steps only: %q", len(steps), steps)
 	}
-	matrix(t, steps, func(t *testing.T, who string, step int) {
+	matrix(t, steps, 0, func(t *testing.T, who string, step int) {
 		l := newLab(t, otherSite)
 		l.succeeds("run", both...)
 		l.kill(who, step)
@@ -211,5 +210,33 @@ func TestKilledRollback(t *testing.T) {
 		}
 		l.run("renew")
 		l.sound(before, after)
+	})
+}
+
+// The way back within a run: what was deployed breaks the configuration.
+func TestKilledWayBack(t *testing.T) {
+	const breaks = "<IfFile {dir}/conf.d/b-le-ssl.conf>\n    NoSuchDirective on\n</IfFile>\n" + otherSite
+	l := newLab(t, breaks)
+	before := l.texts()
+	steps := l.trace(func() {
+		if code, out := l.run("run", both...); code == 0 {
+			t.Fatalf("it is not broken: %s", out)
+		}
+	})
+	l.sound(before)
+	// That names are proven is killed above.
+	from := slices.Index(steps, "cleanup: reloaded") + 1
+	if len(steps)-from < 20 {
+		t.Fatalf("there are %d steps only: %q", len(steps)-from, steps)
+	}
+	matrix(t, steps, from, func(t *testing.T, who string, step int) {
+		l := newLab(t, breaks)
+		l.kill(who, step)
+		l.run("run", both...)
+		if !l.killed() {
+			t.Error("nobody was killed")
+		}
+		l.run("renew")
+		l.sound(before)
 	})
 }

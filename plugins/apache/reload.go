@@ -60,7 +60,7 @@ func (a *apache) reload(ctx context.Context, f facts, r sdk.Reporter) error {
 	out, err := exec.CommandContext(ctx, "systemctl", "start", unit).CombinedOutput()
 	if err != nil {
 		p := sdk.Problemf(sdk.NotRunning, "start %s: %w", unit, err)
-		p.Detail = words2(string(out))
+		p.Detail = lastWords(string(out))
 		p.Hint = "see why it does not start: systemctl status " + unit
 		return p
 	}
