@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/host/testca"
 )
@@ -161,6 +163,9 @@ func visit(t *testing.T, w *web, plainName, tlsName string) *visitor {
 					v.mu.Unlock()
 				}
 				v.count.Add(1)
+				// Not faster than a machine has ports.
+				const pace = 2 * time.Millisecond
+				_ = wait(context.Background(), pace)
 			}
 		})
 	}

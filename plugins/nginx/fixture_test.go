@@ -265,7 +265,11 @@ func challenge(name, token string) sdk.Challenge {
 func wantAnswer(t *testing.T, w *web, c sdk.Challenge, answered bool) {
 	t.Helper()
 	for _, address := range both(w.http) {
-		code, body, err := get(address, c.Identifier.Value, c.HTTP.Path)
+		host := c.Identifier.Value
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		code, body, err := get(address, host, c.HTTP.Path)
 		if got := err == nil && code == http.StatusOK && body == string(c.HTTP.Body); got != answered {
 			t.Errorf("%s at %s: %d %q %v", c.ID, address, code, body, err)
 		}

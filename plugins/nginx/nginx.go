@@ -133,10 +133,9 @@ func (n *nginx) Rollback(ctx context.Context, count int, r sdk.Reporter) error {
 		return err
 	}
 	err := n.edits.Rollback(ctx, count, r)
-	if err == nil {
-		n.end(ctx)
-	}
-	if len(n.active) == 0 {
+	// Also after an error: what comes next tests the configuration that there is.
+	n.end(ctx)
+	if err == nil && len(n.active) == 0 {
 		n.relay(ctx, r)
 	}
 	return err

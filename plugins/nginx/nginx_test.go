@@ -80,7 +80,7 @@ func TestPerform(t *testing.T) {
 	before := w.tree(t)
 	n := w.plugin(t, t.TempDir())
 	batch := []sdk.Challenge{challenge("a.test", "one"), challenge("b.test", "two"), challenge("none.test", "three"),
-		challenge(strings.Repeat("long-label.", 20)+"test", "four")}
+		challenge(strings.Repeat("long-label.", 20)+"test", "four"), challenge("127.0.0.1", "five"), challenge("::1", "six")}
 	r := &recorder{}
 	must(t, n.Perform(during(t.Context(), "a.test", "perform"), batch, r))
 	for _, c := range batch {

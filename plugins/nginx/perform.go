@@ -128,11 +128,11 @@ func (n *nginx) giveUp(ctx context.Context, given map[string]answer) {
 	for _, a := range given {
 		delete(n.outstanding, a)
 	}
-	cancelled := ctx.Err() != nil
-	ctx, cancel := undoing(ctx)
-	if cancelled {
-		ctx, cancel = context.WithTimeout(ctx, cancelLimit)
+	limit := undoLimit
+	if ctx.Err() != nil {
+		limit = cancelLimit
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if n.lay(ctx) == nil {
 		_ = n.live(ctx)

@@ -15,7 +15,9 @@ func isNginx(pid int, program string) bool {
 	if err != nil {
 		return false
 	}
-	return strings.HasPrefix(line, "nginx: ") || strings.Contains(line, filepath.Base(program))
+	// Without a master (master_process off) the title is the command line.
+	first, _, _ := strings.Cut(line, " ")
+	return strings.HasPrefix(line, "nginx: master process") || filepath.Base(first) == filepath.Base(program)
 }
 
 func commandLine(pid int) (string, error) {
