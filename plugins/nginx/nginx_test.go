@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/sdk"
 )
@@ -117,10 +119,20 @@ func TestChallengesOutliveDeployments(t *testing.T) {
 	}
 	// A challenge that comes now waits for the end of the deployment.
 	two := []sdk.Challenge{challenge("b.test", "two")}
+	const moment = 200 * time.Millisecond
+	short, cancel := context.WithTimeout(during(t.Context(), "y.test", "perform"), moment)
+	defer cancel()
+	if err := n.Perform(short, two, r); err == nil || !strings.Contains(err.Error(), "wait for a deployment") {
+		t.Errorf("a challenge during a deployment: %v", err)
+	}
 	done := make(chan error, 1)
-	go func() { done <- n.Perform(during(t.Context(), "y.test", "perform"), two, r) }()
+	go func() { done <- n.Cleanup(during(t.Context(), "y.test", "cleanup"), two, r) }()
 	must(t, n.Restart(during(t.Context(), "a.test", "restart"), r))
 	must(t, <-done)
+	for _, c := range one {
+		wantAnswer(t, w, c, true)
+	}
+	must(t, n.Perform(during(t.Context(), "y.test", "perform"), two, r))
 	for _, c := range append(slices.Clone(one), two...) {
 		wantAnswer(t, w, c, true)
 	}
@@ -159,6 +171,8 @@ func TestStoppedServer(t *testing.T) {
 	cert := w.certificate(t, "a.test", "a.test")
 	_, err := cert.save(t.Context(), n, &recorder{})
 	must(t, err)
+	// A number that was nginx's before the machine was started again.
+	put(t, w.path("nginx.pid"), fmt.Sprintln(os.Getpid()))
 	start := fmt.Sprintf("start it: %s -p %s/ -c %[2]s/nginx.conf -e %[2]s/error.log", binary, w.dir)
 	wantError(t, n.Restart(during(t.Context(), "a.test", "r"), &recorder{}), sdk.NotRunning, start)
 	must(t, n.Rollback(during(t.Context(), "a.test", "b"), 1, &recorder{}))
