@@ -109,7 +109,7 @@ certificates:
 )
 
 func newTrio(t *testing.T) *trio {
-	dir, err := os.MkdirTemp("", "trio") // short, for the socket in it, and open to the servers' users
+	dir, err := os.MkdirTemp("", "trio") //nolint:usetesting // short for the socket in it, and open to the servers' users
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func lacks(t model.Target, enhancements, names []string) string {
 }
 
 // why says it for a person.
-func (g lag) why() string {
+func (g *lag) why() string {
 	reasons := g.reasons
 	if len(g.fresh) > 0 {
 		reasons = append([]string{"not yet deployed to " + strings.Join(g.fresh, ", ")}, reasons...)

@@ -28,6 +28,8 @@ type delivery struct {
 	// enhance lists the names of each enhancement that is asked for in this run,
 	// of one target.
 	enhance map[string]map[string][]string
+	// always lists what the certificate wants to be set for all of its names.
+	always []string
 
 	mu      sync.Mutex
 	lineage model.Lineage
@@ -45,7 +47,7 @@ func (e *Engine) deploy(ctx context.Context, l model.Lineage, r model.Request, t
 	if err != nil {
 		return l, err
 	}
-	d := &delivery{engine: e, team: t, cert: cert, enhance: t.want.Enhance, lineage: l}
+	d := &delivery{engine: e, team: t, cert: cert, enhance: t.want.Enhance, always: r.Enhance, lineage: l}
 	errs := make([]error, len(targets))
 	if r.AllOrNothing && len(targets) > 1 {
 		errs = d.run(ctx, targets...)
@@ -206,7 +208,7 @@ func (d *delivery) wanted(name string, description sdk.Description, before model
 			}
 		}
 	}
-	for _, enhancement := range d.lineage.Request.Enhance {
+	for _, enhancement := range d.always {
 		add(enhancement, model.Names(d.cert.Identifiers))
 	}
 	for _, of := range []map[string][]string{before.Enhanced, d.enhance[name]} {
