@@ -35,6 +35,9 @@ func (d *dehydrated) Run(ctx context.Context, e sdk.HookEvent, r sdk.Reporter) (
 			err = d.call(ctx, r, "invalid_challenge", domain(*e.Challenge), flattened(e.Challenge.RawJSON))
 		}
 	case sdk.EventCAFailure:
+		if len(e.Identifiers) > 0 { // an order was on its way
+			d.export("altnames", strings.Join(names(e.Identifiers), " "))
+		}
 		err = d.call(ctx, r, "request_failure", strconv.Itoa(e.HTTPStatus), string(e.HTTPBody), strings.ToLower(e.HTTPMethod), headers(e))
 	case sdk.EventIssued:
 		err = d.sync(ctx, e, r)

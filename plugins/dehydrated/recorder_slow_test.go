@@ -18,6 +18,9 @@ func TestTheSameCallsAsDehydratedEverywhere(t *testing.T) {
 		"HOOK_CHAIN with a wildcard": {dns01 + "HOOK_CHAIN=yes\n", []string{"base.test", "*.base.test"}, "", false, []string{
 			"generate_csr", "deploy_challenge", "clean_challenge", "sync_cert", "deploy_cert",
 		}},
+		"a request that the CA refuses": {dns01, []string{"refused.test"}, "blocked", false, []string{
+			"startup_hook", "generate_csr", "request_failure", "exit_hook",
+		}},
 		"an unchanged certificate": {dns01, []string{"one.test"}, "", true, []string{
 			"startup_hook", "generate_csr", "unchanged_cert", "exit_hook",
 		}},

@@ -54,7 +54,7 @@ type scene struct {
 
 func newScene(t *testing.T, config string) *scene {
 	t.Helper()
-	ca, err := testca.Start(t.Context(), testca.Options{}) // dehydrated does not repeat a request after a bad nonce
+	ca, err := testca.Start(t.Context(), testca.Options{Blocked: []string{"refused.test"}}) // dehydrated does not repeat a request after a bad nonce
 	must(t, err)
 	t.Cleanup(func() { must(t, ca.Close()) })
 	control := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -115,6 +115,7 @@ func canonical(log, dir, certDir string) string {
 		{`<\d{10}>`, `<TIMESTAMP>`},
 		{`https://127\.0\.0\.1:\d+/[A-Za-z/-]*`, `URL/`},
 		{`\d{4}-\d\d-\d\dT[0-9:.]+Z`, `TIME`},
+		{`(?s)<post> <HTTP/.*?>\nENV`, "<post> <HEADERS>\nENV"},
 		{`(?s)CALL <exit_hook> <.*?>\n`, "CALL <exit_hook> <ERROR>\n"},
 	} {
 		log = regexp.MustCompile(change.pattern).ReplaceAllString(log, change.with)
@@ -162,7 +163,7 @@ func byName(a, b string) int {
 type comparison struct {
 	config string
 	names  []string
-	// fail names the call at which the hook does nothing.
+	// fail names the call at which the hook does nothing, or why else it fails.
 	fail string
 	// twice compares what is called when there is a certificate already.
 	twice bool

@@ -113,7 +113,9 @@ func Run(ctx context.Context, c Command) (Result, error) {
 		defer runtime.UnlockOSThread()
 		var err error
 		if cmd, err = c.start(running, out); err == nil {
+			g := watch(cmd.Process.Pid)
 			err = cmd.Wait()
+			g.release()
 		}
 		ended <- err
 	}()

@@ -13,7 +13,7 @@ func TestItEndsWithTheProcessThatRunsIt(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "begun")
 	must(t, syscall.Mkfifo(fifo, 0o600))
 	plugin := exec.Command(os.Args[0])
-	plugin.Env = append(os.Environ(), tellPID+"=echo $$ >"+fifo+"; exec cat "+fifo)
+	plugin.Env = append(os.Environ(), tellPID+"=(sh -c 'echo $PPID' >"+fifo+"; cat "+fifo+"); true")
 	must(t, plugin.Start())
 	pid, err := os.ReadFile(fifo)
 	must(t, err)
