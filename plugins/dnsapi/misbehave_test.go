@@ -54,8 +54,8 @@ func TestScriptsThatMisbehave(t *testing.T) {
 		"exits":                                 {`[ "$1" != b.test ] || { echo bye; exit 7; }`, true, sdk.Unavailable, []string{"ended the shell (exit status 7)", "bye"}, "DEBUG"},
 		"exits well":                            {`[ "$1" != b.test ] || exit 0`, true, sdk.Unavailable, []string{"ended the shell (exit status 0)"}, "DEBUG"},
 		"is killed":                             {`[ "$1" != b.test ] || kill -SEGV $$`, true, sdk.Unavailable, []string{"was ended by the signal SIGSEGV"}, "DEBUG"},
-		"hangs":                                 {`[ "$1" != b.test ] || { echo waiting; sleep 600; }`, false, sdk.Timeout, []string{"did not add the TXT record of b.test within 1s", "waiting"}, "call_timeout"},
-		"hangs with children that heed nothing": {`[ "$1" != b.test ] || { sh -c 'trap "" TERM; sleep 600' & wait; }`, false, sdk.Timeout, []string{"within 1s"}, "call_timeout"},
+		"hangs":                                 {`[ "$1" != b.test ] || { echo waiting; sleep 600; }`, false, sdk.Timeout, []string{"did not add the TXT record of b.test within 10s", "waiting"}, "call_timeout"},
+		"hangs with children that heed nothing": {`[ "$1" != b.test ] || { sh -c 'trap "" TERM; sleep 600' & wait; }`, false, sdk.Timeout, []string{"within 10s"}, "call_timeout"},
 		"floods":                                {`[ "$1" != b.test ] || while :; do echo "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"; done | cat`, false, sdk.Unavailable, []string{"printed more than"}, "output"},
 		"floods one line":                       {`[ "$1" != b.test ] || tr '\000' x </dev/zero`, false, sdk.Unavailable, []string{"printed more than"}, "output"},
 		"closes its output":                     {`[ "$1" != b.test ] || exec >/dev/null 2>&1`, true, sdk.Unavailable, []string{"b.test"}, ""},
@@ -66,7 +66,7 @@ func TestScriptsThatMisbehave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir, log := scripted(t, c.body, "")
-			d := configured(t, settings{Dir: dir, Script: "x", CallTimeout: map[bool]time.Duration{true: time.Second}[c.code == sdk.Timeout]}, t.TempDir())
+			d := configured(t, settings{Dir: dir, Script: "x", CallTimeout: map[bool]time.Duration{true: 10 * time.Second}[c.code == sdk.Timeout]}, t.TempDir())
 			r := &recorder{}
 			if err := d.Perform(t.Context(), []sdk.Challenge{one, two, three}, r); err != nil {
 				t.Fatal(err)
