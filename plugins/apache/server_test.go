@@ -115,7 +115,8 @@ func debian(t *testing.T, sites map[string]string) *server {
 		must(t, os.Mkdir(filepath.Join(s.dir, dir), 0o755))
 	}
 	put(t, filepath.Join(s.dir, "www", "index.html"), "the site\n", 0o644)
-	must(t, os.Remove(filepath.Join(s.root, "sites-enabled", "000-default.conf")))
+	must(t, os.RemoveAll(filepath.Join(s.root, "sites-enabled")))
+	must(t, os.Mkdir(filepath.Join(s.root, "sites-enabled"), 0o755))
 	as := "www-data" // apache2ctl gives directories to this user
 	if os.Getuid() != 0 {
 		me, err := user.Current()
