@@ -14,12 +14,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/report"
 	"github.com/certwright/certwright/host/internal/store"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // here is a base with a state directory of its own; what it says is in the
 // buffers.

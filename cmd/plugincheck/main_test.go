@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/plugintest"
 )
@@ -36,9 +38,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "build examples/hello-authenticator:", err)
 		os.Exit(1)
 	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
 }
 
 // webroot gives a directory to serve and the one for the tokens in it.

@@ -7,9 +7,14 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"go.uber.org/goleak"
 
 	"github.com/certwright/certwright/sdk"
 )
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))
+}
 
 func TestDeclaration(t *testing.T) {
 	d, err := declaration(&rfc2136{}).Description()

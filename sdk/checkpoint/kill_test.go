@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // The tests in this file run the test binary again as a process that kills
@@ -73,7 +75,7 @@ func TestMain(m *testing.M) {
 	if work := os.Getenv(killEnv); work != "" {
 		os.Exit(runVictim(work))
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func runVictim(work string) int {
