@@ -165,6 +165,8 @@ func (f *target) note(what string) error {
 
 func (f *target) Tell(string, string, ...any) {}
 func (f *target) Warn(_, format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.warnings = append(f.warnings, fmt.Sprintf(format, args...))
 }
 func (f *target) Reporter(string, string) sdk.Reporter { return quiet{} }
