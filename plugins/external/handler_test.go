@@ -224,13 +224,14 @@ func TestAHandlerThatCannotBeRun(t *testing.T) {
 func TestAHandlerThatHangs(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "gate")
 	must(t, syscall.Mkfifo(fifo, 0o600))
-	e := byHandler(t, func(s *settings) { s.HandlerTimeout = time.Second }, `[ "$1" != perform ] || cat `+fifo)
+	e := byHandler(t, func(s *settings) { s.HandlerTimeout = time.Second }, `[ "$1" != pre-perform ] || cat `+fifo)
 	r := &recorder{answers: -1}
 	challenges := []sdk.Challenge{dns("a.test")}
 	p := sdk.ProblemOf(e.Perform(t.Context(), challenges, r))
-	if p == nil || p.Code != sdk.Timeout || !strings.Contains(p.Error(), "called for the stage perform, did not end within 1s") || !strings.Contains(p.Hint, "handler_timeout") {
+	if p == nil || p.Code != sdk.Timeout || !strings.Contains(p.Error(), "called for the stage pre-perform, did not end within 1s") || !strings.Contains(p.Hint, "handler_timeout") {
 		t.Errorf("%+v", p)
 	}
+	e.settings.HandlerTimeout = time.Minute
 	must(t, e.Cleanup(t.Context(), challenges, r))
 	if strings.Count(r.said[sdk.Stderr], "Handler output (cleanup):") != 1 || len(r.failures()) > 0 {
 		t.Errorf("%s%v", r.said[sdk.Stderr], r.failures())

@@ -177,8 +177,8 @@ func TestAHookThatHangs(t *testing.T) {
 	w.script(t, "auth.sh", authHTTP+"exec sleep 1000\n")
 	w.script(t, "clean.sh", cleanHTTP)
 	out, err := w.command(t, "-n", "--manual", "--manual-auth-hook", "./auth.sh", "--manual-cleanup-hook", "./clean.sh",
-		"--set", "manual.hook_timeout=2s", "-d", "a.test").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "the auth_hook for a.test did not end within 2s and was stopped: it printed: put a.test") ||
+		"--set", "manual.hook_timeout=5s", "-d", "a.test").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "the auth_hook for a.test did not end within 5s and was stopped: it printed: put a.test") ||
 		!strings.Contains(string(out), "hint: run it by hand and see what it waits for, or raise the setting hook_timeout") {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -141,11 +141,11 @@ func TestTheTimeLimitEndsTheGroup(t *testing.T) {
 	fifo := filepath.Join(dir, "gate")
 	must(t, syscall.Mkfifo(fifo, 0o600))
 	r, err := Run(t.Context(), Command{
-		Name: "the hook", Limit: 300 * time.Millisecond, LimitSetting: "hook_timeout",
+		Name: "the hook", Limit: 4 * time.Second, LimitSetting: "hook_timeout",
 		Line: `trap 'echo told to end; exit 0' TERM; (trap "" TERM; echo $$; cat ` + fifo + `) & wait`,
 	})
 	p := sdk.ProblemOf(err)
-	if p == nil || p.Code != sdk.Timeout || r.Exited || !strings.Contains(p.Error(), "the hook did not end within 300ms and was stopped: it printed: ") ||
+	if p == nil || p.Code != sdk.Timeout || r.Exited || !strings.Contains(p.Error(), "the hook did not end within 4s and was stopped: it printed: ") ||
 		!strings.Contains(r.Stdout, "told to end") || !strings.Contains(p.Hint, "hook_timeout") {
 		t.Errorf("%+v, %+v", r, p)
 	}
