@@ -70,7 +70,7 @@ func get(ctx context.Context, client *http.Client, url string, into any) (time.T
 	}
 	date, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
-		return time.Time{}, nil //nolint:nilerr // a server may keep its time to itself (RFC 9110 section 6.6.1)
+		return time.Time{}, nil // a server may keep its time to itself (RFC 9110 section 6.6.1)
 	}
 	return date, nil
 }
