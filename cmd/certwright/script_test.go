@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/certwright/certwright/host/testca"
 )
@@ -48,7 +49,12 @@ func installed(run func() int) int {
 		return 1
 	}
 	prefix = dir
-	return run()
+	code := run()
+	if err := goleak.Find(goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks")); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // TestScript runs the stories under testdata/script. Each has a state directory

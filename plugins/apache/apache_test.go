@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -19,11 +21,13 @@ func TestMain(m *testing.M) {
 	// Plugins that others may write to are not run, and httpd's workers must be
 	// able to read what is served.
 	syscall.Umask(0o022)
-	code := m.Run()
-	if installed != "" {
-		_ = os.RemoveAll(installed)
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
+		goleak.Cleanup(func(code int) {
+			if installed != "" {
+				_ = os.RemoveAll(installed)
+			}
+			os.Exit(code)
+		}))
 }
 
 const sites = `
