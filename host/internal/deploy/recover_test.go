@@ -133,7 +133,7 @@ func TestRecover(t *testing.T) {
 		f.pointer, f.checkpoint = tt.pointer, tt.finds
 		in := tt.in
 		in.Lineage, in.To, in.RunID, in.Entry, in.Identifiers = "cert", 4, "run-0", f, certificate.Identifiers
-		if err := Recover(t.Context(), f.deps(), f.target(), in); err != nil {
+		if _, err := Recover(t.Context(), f.deps(), f.target(), in); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if got := strings.Join(f.log, ", "); got != tt.log {
@@ -160,7 +160,7 @@ func TestRecoverOperations(t *testing.T) {
 			Begun: Begun{Lineage: "cert", To: 4, RunID: "run-1", Identifiers: certificate.Identifiers},
 			Entry: f, Checkpoint: "c1", Restarting: true,
 		}
-		if err := Recover(t.Context(), f.deps(), f.target(), in); err != nil {
+		if _, err := Recover(t.Context(), f.deps(), f.target(), in); err != nil {
 			t.Fatal(err)
 		}
 		for id := range f.operations {
@@ -178,7 +178,7 @@ func TestRecoverWithoutRollback(t *testing.T) {
 	f := newTarget(t)
 	f.noRollback, f.pointer = true, 4
 	in := Interrupted{Begun: Begun{Lineage: "cert", From: 3, To: 4}, Entry: f, Checkpoint: "c1", Restarting: true}
-	if err := Recover(t.Context(), f.deps(), f.target(), in); err != nil || len(f.log) > 0 || f.pointer != 4 || len(f.warnings) != 1 {
+	if _, err := Recover(t.Context(), f.deps(), f.target(), in); err != nil || len(f.log) > 0 || f.pointer != 4 || len(f.warnings) != 1 {
 		t.Errorf("%v, calls %q, warnings %q", err, f.log, f.warnings)
 	}
 }
@@ -191,7 +191,7 @@ func TestRecoverFails(t *testing.T) {
 		Begun: Begun{Lineage: "cert", From: 3, To: 4, RunID: "run-0", Identifiers: certificate.Identifiers},
 		Entry: f, Checkpoint: "c1",
 	}
-	if err := Recover(t.Context(), f.deps(), f.target(), in); !errors.Is(err, f.fail["rollback 1"]) || len(f.notes) > 0 {
+	if _, err := Recover(t.Context(), f.deps(), f.target(), in); !errors.Is(err, f.fail["rollback 1"]) || len(f.notes) > 0 {
 		t.Errorf("%v, notes %q", err, f.notes)
 	}
 }
@@ -206,11 +206,31 @@ func TestRecoverToWhatIsRefused(t *testing.T) {
 			Begun: Begun{Lineage: "cert", To: 4, RunID: "run-0", Identifiers: certificate.Identifiers},
 			Entry: f, Checkpoint: "c1", Restarting: true,
 		}
-		if err := Recover(t.Context(), f.deps(), f.target(), in); err != nil {
-			t.Errorf("%s: %v", step, err)
+		refused, err := Recover(t.Context(), f.deps(), f.target(), in)
+		if err != nil || !errors.Is(refused, f.fail[step]) {
+			t.Errorf("%s: %v, refused: %v", step, err, refused)
 		}
 		if told := strings.Join(f.warnings, "\n"); !strings.Contains(told, "site.pem is missing") || f.pointer != 0 {
 			t.Errorf("%s: warnings %q, the pointer leads to %d", step, told, f.pointer)
+		}
+	}
+}
+
+// What is taken back on the user's word is not deployed again: nobody else would
+// restart a server that serves the old files still.
+func TestRecoverUndoBreaks(t *testing.T) {
+	for _, step := range []string{"test", "restart"} {
+		for open, fails := range map[bool]error{true: sdk.Hint(died{}, "try again"), false: sdk.Problemf(sdk.Internal, "no")} {
+			f := newTarget(t)
+			f.pointer, f.fail[step] = 3, fails
+			in := Interrupted{
+				Begun: Begun{Lineage: "cert", From: 3, To: 4, RunID: "run-0", Identifiers: certificate.Identifiers, Undo: "c1"},
+				Entry: f, Checkpoint: "c1", Restarting: true, RolledBack: true,
+			}
+			refused, err := Recover(t.Context(), f.deps(), f.target(), in)
+			if open && (!errors.Is(err, fails) || refused != nil) || !open && (err != nil || !errors.Is(refused, fails)) {
+				t.Errorf("%s: %v, refused: %v", step, err, refused)
+			}
 		}
 	}
 }

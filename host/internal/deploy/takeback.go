@@ -23,7 +23,8 @@ type Past struct {
 // TakeBack reverts the newest checkpoint of a target on the user's word: what
 // its configuration was, the version that it named, and what is served. The
 // state that it returns is to be kept if changed is set, with an error too. What
-// is interrupted is ended by [Recover].
+// is begun is not given up when ctx is cancelled; what breaks is ended by
+// [Recover].
 func TakeBack(ctx context.Context, d Deps, t Target, before model.Target, p Past) (after model.Target, changed bool, err error) {
 	w := &work{
 		Deps: d, target: t, before: before, run: d.RunID,
@@ -45,6 +46,7 @@ func TakeBack(ctx context.Context, d Deps, t Target, before model.Target, p Past
 	if err != nil {
 		return before, false, fmt.Errorf("journal the roll back of %s: %w", w.name(), err)
 	}
+	ctx = context.WithoutCancel(ctx) // half of it is on disk from here on
 	if err := w.rollback(ctx); err != nil {
 		if broken(err) {
 			return before, false, err // how far it came is not known: the journal keeps it
@@ -60,7 +62,9 @@ func TakeBack(ctx context.Context, d Deps, t Target, before model.Target, p Past
 	if after.Deployed != before.Deployed {
 		after.Since = after.At
 	}
-	if err = w.revive(ctx); err == nil && w.from > 0 {
+	err = w.revive(ctx)
+	open := broken(err) // it may serve the old files still: the journal keeps it
+	if err == nil && w.from > 0 {
 		err = w.served(ctx, after.Endpoints, p.LeafPEM, "the certificate of before")
 	}
 	if err != nil {
@@ -72,6 +76,9 @@ func TakeBack(ctx context.Context, d Deps, t Target, before model.Target, p Past
 		if keep := d.Keep(map[string]model.Target{w.name(): after}); keep != nil {
 			return after, true, both(keep, err)
 		}
+	}
+	if open {
+		return after, true, err
 	}
 	return after, true, both(err, w.entry.Done())
 }

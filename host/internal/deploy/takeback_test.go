@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -97,10 +98,34 @@ func TestTakeBackFails(t *testing.T) {
 	if _, changed, err := TakeBack(t.Context(), f.deps(), f.target(), before, p); err == nil || changed || f.done > 0 {
 		t.Errorf("%v, %v, done %d times", changed, err, f.done)
 	}
+	for _, step := range []string{"test", "restart"} {
+		f, before, p = taken(t)
+		f.fail[step] = sdk.Hint(died{}, "try again")
+		after, changed, err := TakeBack(t.Context(), f.deps(), f.target(), before, p)
+		if !errors.Is(err, f.fail[step]) || !changed || f.done > 0 || after.Error == "" || !cmp.Equal(f.kept, after) {
+			t.Errorf("%s: %v, %v, done %d times, kept %+v", step, changed, err, f.done, f.kept)
+		}
+	}
 	f, before, p = taken(t)
 	f.noRollback = true
 	if _, _, err := TakeBack(t.Context(), f.deps(), f.target(), before, p); err == nil || len(f.log) > 0 {
 		t.Errorf("%v, calls %q", err, f.log)
+	}
+}
+
+// One who loses patience does not leave a server with the old files in memory.
+func TestTakeBackIsNotCutOff(t *testing.T) {
+	f, before, p := taken(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	f.tell = func(step string) {
+		if step == "rollback 1" {
+			cancel()
+		}
+	}
+	after, changed, err := TakeBack(ctx, f.deps(), f.target(), before, p)
+	if err != nil || !changed || after.Proven != 3 || f.done != 1 {
+		t.Errorf("%+v, %v, %v, done %d times", after, changed, err, f.done)
 	}
 }
 

@@ -70,6 +70,17 @@ func trace(t *testing.T, r *rig, prepare func(*state), victim command) (steps []
 	return steps, names
 }
 
+// calling are the steps of a trace at which a plugin is called, or about to be,
+// or was.
+func calling(all []int, allNames []string) (steps []int, names []string) {
+	for n, name := range allNames {
+		if moment, _, _ := strings.Cut(name, "_"); slices.Contains([]string{"before", "during", "after"}, moment) {
+			steps, names = append(steps, all[n]), append(names, name)
+		}
+	}
+	return steps, names
+}
+
 // everyStep runs a case for each step of a run, and for some more: what happens
 // in parallel differs from run to run.
 func everyStep(t *testing.T, rigs []*rig, least int, victim command, prepare func(*state), check func(s *state, victim command)) {
@@ -221,16 +232,9 @@ func TestKilledAgain(t *testing.T) {
 func TestPluginKilled(t *testing.T) {
 	t.Parallel()
 	rigs := newRigs(t)
-	all, allNames := trace(t, rigs[0], (*state).firstVersion, force)
-	var steps []int
-	var names []string
-	for n, name := range allNames {
-		if moment, _, _ := strings.Cut(name, "_"); slices.Contains([]string{"before", "during", "after"}, moment) {
-			steps, names = append(steps, all[n]), append(names, name)
-		}
-	}
+	steps, names := calling(trace(t, rigs[0], (*state).firstVersion, force))
 	if len(steps) < 20 {
-		t.Errorf("there are only %d steps: %q", len(steps), allNames)
+		t.Errorf("there are only %d steps: %q", len(steps), names)
 	}
 	each(t, rigs, (*state).firstVersion, names, func(s *state, n int) {
 		v := force

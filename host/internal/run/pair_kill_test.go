@@ -147,16 +147,9 @@ func TestPluginKilledTogether(t *testing.T) {
 	t.Parallel()
 	rigs := newRigs(t)
 	begin := func(s *state) { s.undeployed(pair) }
-	all, allNames := trace(t, rigs[0], begin, pair)
-	var steps []int
-	var names []string
-	for n, name := range allNames {
-		if moment, _, _ := strings.Cut(name, "_"); slices.Contains([]string{"before", "during", "after"}, moment) {
-			steps, names = append(steps, all[n]), append(names, name)
-		}
-	}
+	steps, names := calling(trace(t, rigs[0], begin, pair))
 	if len(steps) < 20 {
-		t.Errorf("there are only %d steps: %q", len(steps), allNames)
+		t.Errorf("there are only %d steps: %q", len(steps), names)
 	}
 	each(t, rigs, begin, names, func(s *state, n int) {
 		v := pair
@@ -198,6 +191,40 @@ func TestKilledRollback(t *testing.T) {
 		s.mustRun(both) // what was taken back stays so
 		if now := s.whole(); now != served {
 			s.fail("version %d is served, and then %d", served, now)
+		}
+	})
+}
+
+// A plugin dies at one of its calls while a deployment is taken back: what was
+// begun is ended by the next run, and the server serves what is on disk.
+func TestPluginKilledRollback(t *testing.T) {
+	t.Parallel()
+	rigs := newRigs(t)
+	begin := func(s *state) {
+		s.firstVersion()
+		s.mustRun(force)
+		s.finished(2)
+	}
+	back := command{Rollback: "files"}
+	steps, names := calling(trace(t, rigs[0], begin, back))
+	if len(steps) < 6 {
+		t.Errorf("there are only %d steps: %q", len(steps), names)
+	}
+	each(t, rigs, begin, names, func(s *state, n int) {
+		v := back
+		v.Murder = steps[n]
+		_, killed, err := s.run(v)
+		if killed {
+			s.fail("the host died: %v", err)
+		}
+		s.mustRun(recovered)
+		s.clean()
+		served, target := s.whole(), s.lineage("site").Targets["files"]
+		if err == nil && served != 1 {
+			s.fail("all is said to be well, but version %d is served", served)
+		}
+		if target.Deployed != served || target.Error != "" || (served == 1) != (target.RolledBack == 2) {
+			s.fail("version %d is served, and %+v is remembered", served, target)
 		}
 	})
 }

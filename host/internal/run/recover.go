@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"reflect"
+	"time"
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/deploy"
@@ -175,7 +176,7 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, entry journal.Entry
 		return err
 	}
 	defer release()
-	err = deploy.Recover(ctx, e.deployDeps(), e.target(instance), deploy.Interrupted{
+	refused, err := deploy.Recover(ctx, e.deployDeps(), e.target(instance), deploy.Interrupted{
 		Begun: deploy.Begun{
 			Lineage: d.Lineage, Identifiers: d.Identifiers, Instance: d.Instance, From: d.From, To: d.To, RunID: d.RunID, Undo: d.Undo,
 		},
@@ -184,19 +185,23 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, entry journal.Entry
 	if err != nil || deleted {
 		return err
 	}
-	return e.takenBack(l, *d)
+	return e.takenBack(l, *d, refused)
 }
 
 // takenBack brings the state of a target in step with what was undone: it may
-// have been kept just before the run died.
-func (e *Engine) takenBack(l model.Lineage, d journal.Deploy) error {
+// have been kept just before the run died. Refused is what the target says to
+// what it has now.
+func (e *Engine) takenBack(l model.Lineage, d journal.Deploy, refused error) error {
 	before, known := l.Targets[d.Instance.Name]
 	if !known {
 		return nil
 	}
 	after := before.Undone(d.From, d.To, d.Checkpoint)
 	if d.Undo != "" {
-		after.RolledBack = d.To
+		after.RolledBack, after.Error, after.Failures, after.Retry = d.To, "", 0, time.Time{}
+		if refused != nil {
+			after.Error = e.Secrets.Redact(refused.Error())
+		}
 	}
 	if reflect.DeepEqual(before, after) {
 		return nil
