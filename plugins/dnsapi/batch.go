@@ -46,7 +46,10 @@ type batch struct {
 }
 
 // failedError says that the script itself reported a failure for one record.
-type failedError struct{ problem *sdk.Problem }
+type failedError struct {
+	problem *sdk.Problem
+	status  int
+}
 
 func (e *failedError) Error() string { return e.problem.Error() }
 func (e *failedError) Unwrap() error { return e.problem }
@@ -159,7 +162,7 @@ func (b *batch) failed(c sdk.Challenge, code int, said []string) error {
 	p.Detail, p.Subject = b.quote(said), c.ID
 	p.Hint = fmt.Sprintf("correct the script's variables (certwright plugins describe dnsapi --set dnsapi.dir=%s --set dnsapi.script=%s shows them), or %s",
 		b.settings.Dir, b.source.name, b.advice())
-	return &failedError{p}
+	return &failedError{problem: p, status: code}
 }
 
 func (b *batch) unloaded(failure string, said []string, result script.Result, err error) error {

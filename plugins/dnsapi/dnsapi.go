@@ -101,6 +101,36 @@ var gone = regexp.MustCompile(`(?i)\b(not (be )?found|could ?n[o']t find|cannot 
 // perhapsGone finds the same in words that may mean something else too.
 var perhapsGone = regexp.MustCompile(`(?i)\b(find|found|exists?|missing|nothing|already|empty|no .{0,30}record|record.?id)\b`)
 
+// aRecord and elsewhere are what a line must speak of, and must not: that a zone, a
+// login or a program is not found says nothing of the record.
+var (
+	aRecord   = regexp.MustCompile(`(?i)record|rrset|\btxt|\bentr(y|ies)\b`)
+	elsewhere = regexp.MustCompile(`(?i)zone|domain|host|credential|token|password|user|command|api.?key|authori[sz]|` +
+		`manually|\d+: \S+: not found`)
+)
+
+// dotted are names, which may have any of these words in them.
+var dotted = regexp.MustCompile(`[\w-]+(\.[\w-]+)+`)
+
+// isGone tells whether a script that failed says that there is no such record,
+// rather than what kept it from looking. In doubt the record is still there: it is
+// tried again.
+func isGone(failed *failedError, said []string, words *regexp.Regexp) bool {
+	if failed.status == notExecutable || failed.status == noSuchCommand {
+		return false
+	}
+	return slices.ContainsFunc(said, func(line string) bool {
+		line = dotted.ReplaceAllString(line, "NAME")
+		return words.MatchString(line) && aRecord.MatchString(line) && !elsewhere.MatchString(line)
+	})
+}
+
+// What a shell returns for a command that it cannot run (POSIX, XCU 2.8.2).
+const (
+	notExecutable = 126
+	noSuchCommand = 127
+)
+
 // Cleanup removes all records in one shell. Many scripts remove the whole record
 // set of a name, whatever the value: then the second removal of that name finds
 // nothing, and some call that a failure.
@@ -116,8 +146,7 @@ func (d *dnsapi) Cleanup(ctx context.Context, challenges []sdk.Challenge, r sdk.
 	removed := map[string]bool{}
 	return b.run(ctx, challenges, func(c sdk.Challenge, err error, said []string) {
 		var failed *failedError
-		if errors.As(err, &failed) && (slices.ContainsFunc(said, gone.MatchString) ||
-			removed[c.DNS.Name] && slices.ContainsFunc(said, perhapsGone.MatchString)) {
+		if errors.As(err, &failed) && (isGone(failed, said, gone) || removed[c.DNS.Name] && isGone(failed, said, perhapsGone)) {
 			r.Progress("", fmt.Sprintf("%s is gone already", c.DNS.Name))
 			err = nil
 		}

@@ -202,6 +202,24 @@ func TestWhatIsGoneAlready(t *testing.T) {
 		"the first fails":         {`[ "$2" != 1 ] || { _err "Can not get record id"; return 1; }`, []string{"1"}},
 		"the second fails":        {`[ "$2" = 1 ] || { _err "connection refused"; return 1; }`, []string{"2"}},
 		"invalid credentials":     {`_err "invalid domain or token"; return 1`, []string{"1", "2"}},
+		"a zone's record":         {`_err "TXT record of _acme-challenge.zone.host.test not found"; return 1`, nil},
+		"no such entry":           {`_err "TXT entry not found"; return 1`, nil},
+
+		// Not found is something else, and the record is still there.
+		"no login":           {`_err "OpenStack username or password not found."; return 1`, []string{"1", "2"}},
+		"no zone":            {`_err "Can't find a matching zone. Check your OpenStack credentials"; return 1`, []string{"1", "2"}},
+		"no program":         {`_err "Could not find 'devil' command."; return 1`, []string{"1", "2"}},
+		"no host":            {`_err "Host not found on your account"; return 1`, []string{"1", "2"}},
+		"no credentials":     {`_err "Credentials not found"; return 1`, []string{"1", "2"}},
+		"no nsupdate":        {`echo "run.sh: 12: nsupdate: not found" >&2; return 1`, []string{"1", "2"}},
+		"no program of txt":  {`echo "/txt/run.sh: 12: nsupdate: not found" >&2; return 1`, []string{"1", "2"}},
+		"no domain":          {`_err "Domain not found in your account for TXT record removal"; return 1`, []string{"1", "2"}},
+		"no zone of it":      {`_err "SOA record not found for zone a.test"; return 1`, []string{"1", "2"}},
+		"left to people":     {`_err "No record deleted, the DNS record needs to be removed manually."; return 1`, []string{"1", "2"}},
+		"a lost command":     {`_err "Record not found"; no_such_command`, []string{"1", "2"}},
+		"not executable":     {`_err "Record not found"; /`, []string{"1", "2"}},
+		"the second's login": {`[ "$2" = 1 ] || { _err "Credentials not found"; return 1; }`, []string{"2"}},
+		"the second's tool":  {`[ "$2" = 1 ] || no_such_command`, []string{"2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
