@@ -11,7 +11,8 @@ const (
 	// EventStart: once in a run, before anything else. An error gives up every
 	// certificate that uses the instance.
 	EventStart = "start"
-	// EventUnchanged: a certificate was not due.
+	// EventUnchanged: a certificate was not due. An error makes it count as failed,
+	// unless the user allows it.
 	EventUnchanged = "unchanged"
 	// EventPre: once in a run, when the first certificate that uses the instance
 	// is really due. An error gives up every certificate that uses it, unless the
@@ -24,33 +25,38 @@ const (
 	// comes again if the same certificate is ordered again in another way. An
 	// error gives the certificate up, unless the user allows it.
 	EventAttempt = "attempt"
-	// EventCAFailure: the CA answered a request with an error.
+	// EventCAFailure: the CA answered a request with an error. An error of the hook
+	// is a warning.
 	EventCAFailure = "ca_failure"
 	// EventChallengeInvalid: the CA refused a challenge. What was performed is
-	// cleaned up when Run has returned.
+	// cleaned up when Run has returned. An error is a warning.
 	EventChallengeInvalid = "challenge_invalid"
-	// EventIssued: the certificate is on disk, before live/ leads to it.
+	// EventIssued: the certificate is on disk, before live/ leads to it. An error
+	// makes it count as failed, unless the user allows it; the certificate is kept,
+	// and deployed.
 	EventIssued = "issued"
 	// EventSuccess: live/ leads to the certificate, before it is deployed. An
 	// error makes it count as failed, unless the user allows it; the certificate
 	// is kept, and deployed.
 	EventSuccess = "success"
-	// EventDryRun: a dry run went well; in place of issued and success.
+	// EventDryRun: a dry run went well; in place of issued and success. An error
+	// makes it count as failed, unless the user allows it.
 	EventDryRun = "dry_run"
 	// EventAttempted: after all that, whether it went well or not. It does not
-	// come after an error of attempt or success that is not allowed.
+	// come after an error of attempt or success that is not allowed. An error is a
+	// warning, unless the user forbids it.
 	EventAttempted = "attempted"
-	// EventPost: once in a run, at its end, to each instance that got pre.
+	// EventPost: once in a run, at its end, to each instance that got pre. An error
+	// is a warning, unless the user forbids it.
 	EventPost = "post"
-	// EventFinish: once in a run, on every exit, before Drain.
+	// EventFinish: once in a run, on every exit, before Drain. An error is a warning.
 	EventFinish = "finish"
 )
 
 // Hook is told what happens.
 type Hook interface {
 	// Run is called for each event that Plugin.HookEvents names, one after the
-	// other. What its error means depends on the event; see there. Where nothing is
-	// said it is a warning.
+	// other. What its error means depends on the event; see there.
 	Run(context.Context, HookEvent, Reporter) (HookResult, error)
 }
 
@@ -68,7 +74,8 @@ type HookEvent struct {
 	DryRun  bool
 	// Verb is "run", "certonly", "renew" or "install".
 	Verb string
-	// Fatal says that an error fails the certificate (or the run).
+	// Fatal says that an error fails the certificate; for start, pre and post: one
+	// at least of those that use the instance.
 	Fatal bool
 
 	// OrderURL and CSR (DER): attempt, issued, success, attempted.

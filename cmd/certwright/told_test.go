@@ -175,6 +175,13 @@ func TestTold(t *testing.T) {
 	s.expect("start unchanged finish", all)
 	s.is("unchanged", all[1].Live && all[1].There && all[1].PEM, all[1])
 
+	// Its failure is the certificate's, unless the user allows it.
+	all = s.run(1, []string{"TOLD_FAILS=unchanged"}, "renew")
+	s.expect("start unchanged finish", all)
+	s.is("unchanged", all[1].Fatal, all[1])
+	all = s.run(0, []string{"TOLD_FAILS=unchanged"}, "renew", "--allow-success-hook-failure")
+	s.is("unchanged that may fail", !all[1].Fatal, all[1])
+
 	all = s.run(0, nil, "renew", "--dry-run")
 	s.expect("start pre csr attempt dry_run attempted post finish", all)
 	s.is("dry run", all[3].DryRun && all[4].Live && all[4].PEM, all[3:5])

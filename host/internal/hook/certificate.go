@@ -2,10 +2,10 @@ package hook
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/certwright/certwright/host/internal/model"
@@ -25,9 +25,17 @@ type Certificate struct {
 	order        model.Untold
 }
 
-// Certificate gives what tells the hooks of a request.
+// Certificate gives what tells the hooks of a request. As with Join, it MUST NOT
+// be called any more when the run has started.
 func (r *Run) Certificate(request model.Request, members []Told) *Certificate {
-	return &Certificate{run: r, request: request, members: members, rules: request.Or(r.Rules)}
+	c := &Certificate{run: r, request: request, members: members, rules: request.Or(r.Rules)}
+	r.certificates = append(r.certificates, c)
+	return c
+}
+
+// uses says whether a process is told of the certificate.
+func (c *Certificate) uses(p *process) bool {
+	return slices.ContainsFunc(c.members, func(m Told) bool { return m.process == p })
 }
 
 // allowed says whether a failure at an event may be. What the user does not say
@@ -65,7 +73,7 @@ func (c *Certificate) settle(p *process, event string, warnings, err error) erro
 		case c.allowed(event, said.warning):
 			c.run.warn(c.request.Name, failed)
 		default:
-			fatal = cmp.Or(fatal, failed)
+			fatal = join(fatal, failed)
 		}
 	}
 	return fatal
@@ -273,16 +281,21 @@ func (c *Certificate) Post(errs map[string]error) error {
 	if c == nil {
 		return nil
 	}
-	c.mu.Lock()
-	began := c.began
-	c.mu.Unlock()
+	reached := c.reached()
 	var fatal error
 	for _, m := range c.members {
-		if err := errs[m.Key]; began && err != nil && !c.allowed(sdk.EventPost, true) {
+		if err := errs[m.Key]; reached && err != nil && !c.allowed(sdk.EventPost, true) {
 			fatal = errors.Join(fatal, err)
 		}
 	}
 	return fatal
+}
+
+// reached says whether it came to pre; post counts only then.
+func (c *Certificate) reached() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.began
 }
 
 func (c *Certificate) ordered() model.Untold {

@@ -4,7 +4,6 @@
 package hook
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -57,7 +56,8 @@ type Deps struct {
 // Run is the hooks of one run.
 type Run struct {
 	Deps
-	members []*process
+	members      []*process
+	certificates []*Certificate
 }
 
 // process is a member, told one thing at a time.
@@ -120,10 +120,18 @@ func (r *Run) first(ctx context.Context, p *process, o *once, event string) (war
 	if !o.done {
 		o.done = true
 		if p.Wants(event) {
-			_, o.warnings, o.err = r.tell(ctx, p, sdk.HookEvent{Event: event, Fatal: event == sdk.EventStart}, nil)
+			_, o.warnings, o.err = r.tell(ctx, p, sdk.HookEvent{Event: event, Fatal: r.fatal(p, event)}, nil)
 		}
 	}
 	return o.warnings, o.err
+}
+
+// fatal says whether a failure of a process at an event of the run fails any of
+// the certificates that use it.
+func (r *Run) fatal(p *process, event string) bool {
+	return slices.ContainsFunc(r.certificates, func(c *Certificate) bool {
+		return c.uses(p) && !c.allowed(event, false) && (event != sdk.EventPost || c.reached())
+	})
 }
 
 // Post is told at the end, to those that were told pre. The errors are by the
@@ -138,8 +146,9 @@ func (r *Run) Post(ctx context.Context, e sdk.HookEvent) map[string]error {
 		if !reached || !p.Wants(e.Event) {
 			continue
 		}
+		e.Fatal = r.fatal(p, e.Event)
 		_, warnings, err := r.tell(ctx, p, e, nil)
-		errs[p.Key] = failure(p, e.Event, cmp.Or(err, warnings))
+		errs[p.Key] = failure(p, e.Event, join(err, warnings))
 	}
 	return errs
 }
@@ -160,7 +169,7 @@ func (r *Run) Finish(ctx context.Context, e sdk.HookEvent) {
 			continue // it was never there, which has been told
 		}
 		_, warnings, err := r.tell(ctx, p, e, nil)
-		r.warn("", failure(p, e.Event, cmp.Or(err, warnings)))
+		r.warn("", failure(p, e.Event, join(err, warnings)))
 	}
 }
 
@@ -169,7 +178,7 @@ func (r *Run) Refused(ctx context.Context, f model.Refusal) {
 	for _, p := range r.members {
 		if p.Wants(sdk.EventCAFailure) {
 			_, warnings, err := r.tell(ctx, p, refusal(f), nil)
-			r.warn("", failure(p, sdk.EventCAFailure, cmp.Or(err, warnings)))
+			r.warn("", failure(p, sdk.EventCAFailure, join(err, warnings)))
 		}
 	}
 }
@@ -210,10 +219,14 @@ func (r *Run) tell(
 	return result, warnings, err
 }
 
-// join adds an error to those before it; the hint of the first is shown.
+// join adds an error, if there is one, to those before it; the hint of the first
+// is shown.
 func join(before, err error) error {
-	if before == nil {
+	switch {
+	case before == nil:
 		return err
+	case err == nil:
+		return before
 	}
 	return fmt.Errorf("%w; %w", before, err)
 }

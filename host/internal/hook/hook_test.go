@@ -113,6 +113,7 @@ func TestRules(t *testing.T) {
 		fails, warns string
 		rules        model.HookRules
 		refused      bool // the CA does not issue
+		idle         bool // it is not due
 		told         string
 		err          string // part of the error; empty: none
 		warned       string
@@ -137,6 +138,12 @@ func TestRules(t *testing.T) {
 		"attempted fails, forbidden":     {fails: "attempted", rules: model.HookRules{AllowPost: no()}, told: all, err: "at attempted"},
 		"attempted fails after the CA":   {fails: "attempted", refused: true, told: pre + attempted, err: "the CA says no", warned: "at attempted"},
 		"both fail, forbidden":           {fails: "attempted", refused: true, rules: model.HookRules{AllowPost: no()}, told: pre + attempted, err: "at attempted"},
+		"success fails and warns":        {fails: "success", warns: "success", told: pre + "issued success ", err: "at success: no good", warned: "at success: so so"},
+		"success does both, forbidden":   {fails: "success", warns: "success", rules: model.HookRules{AllowSuccess: no()}, told: pre + "issued success ", err: "at success: no good; hook h failed at success: so so"},
+		"not due":                        {idle: true, told: "start unchanged "},
+		"unchanged fails":                {idle: true, fails: "unchanged", told: "start unchanged ", err: "hook h failed at unchanged: no good"},
+		"unchanged fails, allowed":       {idle: true, fails: "unchanged", rules: model.HookRules{AllowSuccess: yes()}, told: "start unchanged ", warned: "at unchanged"},
+		"unchanged warns":                {idle: true, warns: "unchanged", told: "start unchanged ", warned: "at unchanged: so so"},
 		"a rule for something else":      {fails: "pre", rules: model.HookRules{AllowSuccess: yes(), AllowPost: yes()}, told: "start pre ", err: "at pre"},
 		"post's rule is not that of pre": {fails: "attempted", rules: model.HookRules{AllowPre: no(), AllowSuccess: no()}, told: all, warned: "at attempted"},
 	} {
@@ -146,13 +153,23 @@ func TestRules(t *testing.T) {
 			run := New(Deps{Story: l, RunID: "r"})
 			c := run.Certificate(request("c.test", tt.rules), run.Join([]Member{f.member(true)}))
 			run.Start(t.Context())
-			err := attempt(t.Context(), c, !tt.refused)
+			var err error
+			if tt.idle {
+				err = c.Unchanged(t.Context(), Version{})
+			} else {
+				err = attempt(t.Context(), c, !tt.refused)
+			}
 			got := strings.ReplaceAll(strings.Join(l.told, ""), "h ", " ")
 			if want := strings.ReplaceAll(" "+strings.TrimSpace(tt.told), "  ", " "); got != want {
 				t.Errorf("told %q, want %q", got, want)
 			}
 			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
 				t.Errorf("error %v, want %q", err, tt.err)
+			}
+			for _, e := range f.seen {
+				if e.Event == tt.fails && e.Fatal != strings.Contains(tt.err, "at "+tt.fails) {
+					t.Errorf("%s was told fatal=%v", e.Event, e.Fatal)
+				}
 			}
 			if warned := strings.Join(l.warns, "|"); tt.warned == "" && warned != "" || !strings.Contains(warned, tt.warned) {
 				t.Errorf("warned %q, want %q", warned, tt.warned)
@@ -216,6 +233,67 @@ func TestSharedFailure(t *testing.T) {
 	}
 	if err := lax.Post(errs); err == nil || len(Parts(err)) != 1 || Parts(err)[0].Instance != "g" {
 		t.Errorf("b.test: %v", err)
+	}
+}
+
+// fatal of what is told once speaks for every certificate that uses the
+// instance, at post for those that got so far.
+func TestFatalOfTheRun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		due, other model.HookRules
+		pre, post  bool
+	}{
+		"nothing is said":          {pre: true},
+		"pre may fail":             {due: model.HookRules{AllowPre: yes()}, other: model.HookRules{AllowPre: yes()}},
+		"pre may fail for one":     {due: model.HookRules{AllowPre: yes()}, pre: true},
+		"post may not fail":        {due: model.HookRules{AllowPost: no()}, pre: true, post: true},
+		"the other got not so far": {other: model.HookRules{AllowPost: no()}, pre: true},
+	} {
+		l := &log{}
+		f := &fake{log: l, name: "h", events: []string{sdk.EventStart, sdk.EventPre, sdk.EventPost}}
+		run := New(Deps{Story: l, RunID: "r"})
+		c := run.Certificate(request("c.test", tt.due), run.Join([]Member{f.member(true)}))
+		run.Certificate(request("d.test", tt.other), run.Join([]Member{f.member(true)}))
+		run.Start(t.Context())
+		if err := c.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		run.Post(t.Context(), sdk.HookEvent{})
+		got := map[string]bool{}
+		for _, e := range f.seen {
+			got[e.Event] = e.Fatal
+		}
+		if diff := cmp.Diff(map[string]bool{"start": true, "pre": tt.pre, "post": tt.post}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// A hook that fails and warns of something is heard in both.
+func TestErrorAndWarning(t *testing.T) {
+	for event, tell := range map[string]func(context.Context, *Run) error{
+		sdk.EventPost: func(ctx context.Context, r *Run) error { return r.Post(ctx, sdk.HookEvent{})["h"] },
+		sdk.EventFinish: func(ctx context.Context, r *Run) error {
+			r.Finish(ctx, sdk.HookEvent{})
+			return nil
+		},
+		sdk.EventCAFailure: func(ctx context.Context, r *Run) error {
+			r.Refused(ctx, model.Refusal{})
+			return nil
+		},
+	} {
+		l := &log{}
+		f := &fake{log: l, name: "h", events: every, fails: event, warns: event}
+		run := New(Deps{Story: l, RunID: "r"})
+		if err := run.Certificate(request("c.test", model.HookRules{}), run.Join([]Member{f.member(true)})).Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := tell(t.Context(), run); err != nil {
+			l.WarnError(err)
+		}
+		if diff := cmp.Diff([]string{"hook h failed at " + event + ": no good; so so"}, l.warns); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", event, diff)
+		}
 	}
 }
 

@@ -3751,9 +3751,10 @@ func (x *EnhanceRequest) GetEnhancement() string {
 //	finish             once in a run, to each instance, on every exit, before Drain
 //
 // A problem of start, csr, pre and attempt gives the certificate up; one of
-// issued, success and unchanged makes it count as failed, and it is kept; one of
-// the others is a warning. What the user allows to fail (pre and attempt;
-// issued, success and unchanged; attempted and post) is told in fatal.
+// issued, success, unchanged and dry_run makes it count as failed, and it is
+// kept; one of the others is a warning. The user may decide otherwise for pre and
+// attempt, for issued, success, unchanged and dry_run, and for attempted and
+// post; fatal tells what holds.
 type HookEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in DescribeResponse.hook_events.
@@ -3810,7 +3811,8 @@ type HookEvent struct {
 	HttpResource string        `protobuf:"bytes,28,opt,name=http_resource,json=httpResource,proto3" json:"http_resource,omitempty"`
 	// Key type of the certificate that is wanted: "p256", "rsa2048", ...
 	KeyType string `protobuf:"bytes,29,opt,name=key_type,json=keyType,proto3" json:"key_type,omitempty"`
-	// A problem of this call fails the certificate (or the run).
+	// A problem of this call fails the certificate; start, pre, post: one at least
+	// of those that use the instance.
 	Fatal bool `protobuf:"varint,30,opt,name=fatal,proto3" json:"fatal,omitempty"`
 	// Directory URL of the CA.
 	Server string `protobuf:"bytes,31,opt,name=server,proto3" json:"server,omitempty"`
