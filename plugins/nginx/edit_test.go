@@ -327,6 +327,29 @@ func TestChallengesInMemory(t *testing.T) {
 
 // Included files: certificates that come from one, one that is shared, one that
 // is not understood, one that includes itself.
+// Patterns mean what they mean to glob(3).
+func TestMatching(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".hidden")
+	for _, name := range []string{"a.conf", "b.conf", ".c.conf", ".d/e.conf", "f/g.conf"} {
+		put(t, filepath.Join(dir, name), "")
+	}
+	for pattern, want := range map[string][]string{
+		"*":          {"a.conf", "b.conf", "f"},
+		"/./*.conf":  {"a.conf", "b.conf"},
+		".*.conf":    {".c.conf"},
+		"[!a]*.conf": {"b.conf"},
+		"*/*":        {"f/g.conf"},
+		".d/*":       {".d/e.conf"},
+		"[":          nil,
+	} {
+		var got []string
+		for _, path := range matching(dir + "/" + pattern) {
+			got = append(got, strings.TrimPrefix(path, dir+"/"))
+		}
+		equal(t, want, got)
+	}
+}
+
 func TestIncludes(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) { put(t, filepath.Join(dir, name), text) }
@@ -335,6 +358,7 @@ func TestIncludes(t *testing.T) {
 	write("sites/b.conf", "server {\n  listen 443 ssl;\n  server_name b.test;\n  include own.conf;\n}\n")
 	write("sites/c.conf", "server { listen 443 ssl; server_name c.test; include shared.conf; }\nserver { listen 443 ssl; server_name d.test; include shared.conf; }\n")
 	write("sites/d.conf", "server { listen 80; server_name \"e.test; }\n")
+	write("sites/.old.conf", "server { listen 80; server_name hidden.test; }\n")
 	write("absolute.conf", "server { listen 80; server_name f.test; }\ninclude absolute.conf;\n")
 	write("snakeoil.conf", "# self-signed\nssl_certificate x;\nssl_certificate_key y;\n")
 	write("own.conf", "ssl_certificate x;\nssl_certificate_key y;\nkeepalive_timeout 5;\n")

@@ -122,8 +122,7 @@ func (c *configuration) include(pattern string) []*file {
 	}
 	paths := []string{pattern}
 	if strings.ContainsAny(pattern, "*?[") {
-		paths, _ = filepath.Glob(pattern)
-		slices.Sort(paths)
+		paths = matching(pattern)
 	}
 	var out []*file
 	for _, path := range paths {
@@ -135,6 +134,27 @@ func (c *configuration) include(pattern string) []*file {
 		out = append(out, f)
 	}
 	return out
+}
+
+// matching gives what nginx finds for a pattern: as glob(3) has it, "*" does not
+// begin with a dot, and "[!a]" is any other character.
+func matching(pattern string) []string {
+	pattern = strings.ReplaceAll(filepath.Clean(pattern), "[!", "[^")
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil // nginx takes a pattern that is none as one that nothing matches
+	}
+	wanted := strings.Split(pattern, "/")
+	found = slices.DeleteFunc(found, func(path string) bool {
+		for i, part := range strings.Split(path, "/") {
+			if strings.HasPrefix(part, ".") && i < len(wanted) && !strings.HasPrefix(wanted[i], ".") {
+				return true
+			}
+		}
+		return false
+	})
+	slices.Sort(found)
+	return found
 }
 
 func (c *configuration) warn(path string, err error) {

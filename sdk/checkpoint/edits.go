@@ -207,7 +207,7 @@ func (e *Edits[S]) Rollback(ctx context.Context, count int, r sdk.Reporter) erro
 		}
 	}
 	e.unrecovered = e.store.Recover(ctx)
-	if err := errors.Join(append(errs, e.unrecovered)...); err != nil {
+	if err := errors.Join(append(errs, about(e.unrecovered, op.Lineage))...); err != nil {
 		// What is older must not be put over what could not be undone.
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -111,6 +112,36 @@ func TestEditsThatFail(t *testing.T) {
 	if p := sdk.ProblemOf(wantNegative); p == nil || p.Code != sdk.InvalidConfig {
 		t.Errorf("error %v", wantNegative)
 	}
+}
+
+// What cannot be undone of one certificate does not keep another one from being
+// taken back.
+func TestEditsBesideWhatCannotBeUndone(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	mine, other := filepath.Join(dir, "mine"), filepath.Join(dir, "other")
+	put(t, mine, "before", 0o644)
+	dead := begin(t, open(t, state), "b")
+	must(t, dead.WriteFile(t.Context(), other, []byte("half"), Attributes{}))
+	dead.close()
+	must(t, os.Remove(other))
+	must(t, os.MkdirAll(filepath.Join(other, "in the way"), 0o755))
+
+	e := edits(t, state)
+	if e.Unrecovered(t.Context()) == nil {
+		t.Fatal("it was recovered")
+	}
+	stage(t, e, "a", mine, "after")
+	finalise(t, e, "a", "titled")
+	must(t, e.Rollback(during(t, "a", "back"), 1, silent{}))
+	equal(t, "before", read(t, mine))
+	for _, lineage := range []string{"b", ""} {
+		if e.Rollback(during(t, lineage, "back"), 0, silent{}) == nil {
+			t.Errorf("%q: what is left is not told", lineage)
+		}
+	}
+	must(t, os.RemoveAll(other))
+	must(t, e.Rollback(during(t, "b", "again"), 0, silent{}))
+	must(t, e.Unrecovered(t.Context()))
 }
 
 // A Save whose caller is gone leaves no checkpoint.

@@ -46,9 +46,45 @@ func (s *Store) discardDead() error {
 		if err == nil && !live {
 			commands, err = s.undo(d.dir, d.manifest)
 		}
-		errs = append(errs, commands, err)
+		if err = errors.Join(commands, err); err != nil {
+			errs = append(errs, &draftError{label: d.header.Label, err: err})
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// draftError is about the unfinished draft of one label.
+type draftError struct {
+	label string
+	err   error
+}
+
+func (e *draftError) Error() string { return e.err.Error() }
+func (e *draftError) Unwrap() error { return e.err }
+
+// about leaves out of an error of Recover what is about the drafts of other
+// labels. Without a label everything counts.
+func about(err error, label string) error {
+	if err == nil || label == "" {
+		return err
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range many.Unwrap() {
+			out = append(out, about(e, label))
+		}
+		return errors.Join(out...)
+	}
+	if d, ok := err.(*draftError); ok { //nolint:errorlint // as above
+		if d.label != label {
+			return nil
+		}
+		return err
+	}
+	if inner := errors.Unwrap(err); inner != nil && about(inner, label) == nil {
+		return nil
+	}
+	return err
 }
 
 // drafts reads open/.
