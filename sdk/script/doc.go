@@ -7,9 +7,10 @@
 //		Env: script.Environ(map[string]string{"RENEWED_LINEAGE": dir}), Limit: time.Minute,
 //	})
 //
-// A command has a process group of its own, which is ended as a whole when the
+// A command is in a process group of its own, which is ended as a whole when the
 // context or the time limit ends: by SIGTERM, two seconds later by SIGKILL. It
-// ends with the plugin's process too, however that ends. Its standard input is empty
+// ends with the plugin's process too, however that ends: another process, a
+// shell, leads the group and sees to that. Its standard input is empty
 // unless it is given one; what it prints is kept up to a limit. A process that
 // it leaves in the background when it ends by itself is left alone, as a shell
 // would.

@@ -2,42 +2,43 @@ package script
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
 )
 
-// guard is a process in a command's group that ends the group when this process
-// dies, however it dies: what a shell has started would go on otherwise.
+// guard is a process that leads the group which a command joins, and ends the
+// group when this process dies, however it dies: what a shell has started would
+// go on otherwise. It is there before the command, so that nothing runs without.
 type guard struct {
 	cmd  *exec.Cmd
 	line *os.File
 }
 
-// watch starts a guard. If that is not possible, because the command has ended
-// already, there is nothing to guard.
-func watch(group int) *guard {
+func watch() (*guard, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
 	defer read.Close()
-	// The end of the line without a word on it is the death of this process.
-	cmd := exec.CommandContext(context.Background(), shell, "-c", "read -r word || kill -KILL 0")
+	// It heeds no signal that is meant for the others. The end of the line without
+	// a word on it is the death of this process.
+	cmd := exec.CommandContext(context.Background(), shell, "-c", "trap '' HUP INT TERM; read -r word || kill -KILL 0")
 	cmd.Stdin = read
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		write.Close()
-		return nil
+		return nil, fmt.Errorf("start the process that guards it: %w", err)
 	}
-	return &guard{cmd, write}
+	return &guard{cmd, write}, nil
 }
+
+// group is the process group of the guard and of what it guards.
+func (g *guard) group() int { return g.cmd.Process.Pid }
 
 // release lets the guard go, and nothing else of its group.
 func (g *guard) release() {
-	if g == nil {
-		return
-	}
 	_, _ = g.line.WriteString("done\n") // it may have been ended with the group
 	g.line.Close()
 	_ = g.cmd.Wait()

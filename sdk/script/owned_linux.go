@@ -2,8 +2,7 @@ package script
 
 import "syscall"
 
-// owned gives a command a process group of its own, and its death when this
-// process dies.
-func owned() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// owned makes a command join a process group, and die when this process dies.
+func owned(group int) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }

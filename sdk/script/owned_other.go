@@ -4,5 +4,5 @@ package script
 
 import "syscall"
 
-// owned gives a command a process group of its own.
-func owned() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// owned makes a command join a process group.
+func owned(group int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true, Pgid: group} }

@@ -105,48 +105,64 @@ func Run(ctx context.Context, c Command) (Result, error) {
 		running = limited
 	}
 	out := newOutput(c, func() { stop(errFlood) })
-	var cmd *exec.Cmd
-	ended := make(chan error)
+	ended := make(chan end)
 	go func() {
 		// The command ends with the thread that started it (see owned).
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		var err error
-		if cmd, err = c.start(running, out); err == nil {
-			g := watch(cmd.Process.Pid)
-			err = cmd.Wait()
-			g.release()
-		}
-		ended <- err
+		ended <- c.work(running, out)
 	}()
-	err := <-ended
+	e := <-ended
 	r := out.result()
-	if cmd.Process == nil {
-		if running.Err() != nil {
-			return r, c.stopped(ctx, context.Cause(running), r)
-		}
-		return r, c.unstarted(err)
-	}
-	r.Started = true
-	r.Held = errors.Is(err, exec.ErrWaitDelay)
-	if running.Err() != nil && err != nil && !r.Held {
-		// What it started and what does not heed SIGTERM.
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	r.Started = e.state != nil
+	switch {
+	case e.stopped:
 		return r, c.stopped(ctx, context.Cause(running), r)
+	case !r.Started:
+		return r, e.err
 	}
-	return c.judge(cmd.ProcessState, err, r)
+	r.Held = errors.Is(e.err, exec.ErrWaitDelay)
+	return c.judge(e.state, e.err, r)
+}
+
+// end is how a command ended: without a state, it could not be started.
+type end struct {
+	state   *os.ProcessState
+	stopped bool
+	err     error
+}
+
+// work runs the command to its end, and ends what else is in its group if it was
+// stopped.
+func (c Command) work(ctx context.Context, out *output) end {
+	g, err := watch()
+	if err != nil {
+		return end{err: fmt.Errorf("run %s: %w", c.name(), err)}
+	}
+	defer g.release()
+	cmd, err := c.start(ctx, g.group(), out)
+	if err != nil {
+		return end{stopped: ctx.Err() != nil, err: c.unstarted(err)}
+	}
+	err = cmd.Wait()
+	e := end{state: cmd.ProcessState, err: err}
+	if e.stopped = err != nil && ctx.Err() != nil && !errors.Is(err, exec.ErrWaitDelay); e.stopped {
+		// What it started and what does not heed SIGTERM.
+		_ = syscall.Kill(-g.group(), syscall.SIGKILL)
+	}
+	return e
 }
 
 // start starts it: by an interpreter if the kernel does not know what it is, as a
 // shell does with a script that has no first line, and again for a while if it
 // is being written.
-func (c Command) start(ctx context.Context, out *output) (*exec.Cmd, error) {
+func (c Command) start(ctx context.Context, group int, out *output) (*exec.Cmd, error) {
 	path, args := c.Path, c.Args
 	if c.Line != "" {
 		path, args = shell, []string{"-c", c.Line}
 	}
 	for attempt := 0; ; attempt++ {
-		cmd := c.build(ctx, out, path, args)
+		cmd := c.build(ctx, group, out, path, args)
 		err := cmd.Start()
 		switch {
 		case errors.Is(err, syscall.ENOEXEC) && attempt == 0:
@@ -168,19 +184,18 @@ func (c Command) start(ctx context.Context, out *output) (*exec.Cmd, error) {
 	}
 }
 
-func (c Command) build(ctx context.Context, out *output, path string, args []string) *exec.Cmd {
+func (c Command) build(ctx context.Context, group int, out *output, path string, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env, cmd.Dir = c.Env, c.Dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, out.stream(0, c.Stdout), out.stream(1, c.Stderr)
 	cmd.ExtraFiles = c.Files
-	cmd.SysProcAttr = owned()
+	cmd.SysProcAttr = owned(group)
 	cmd.WaitDelay = grace
 	cmd.Cancel = func() error {
-		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		if errors.Is(err, syscall.ESRCH) {
+		if cmd.Process.Signal(syscall.Signal(0)) != nil {
 			return os.ErrProcessDone
 		}
-		return err
+		return syscall.Kill(-group, syscall.SIGTERM)
 	}
 	return cmd
 }
