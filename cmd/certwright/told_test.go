@@ -40,6 +40,7 @@ type told struct {
 	Archive  bool     `json:"archive"`
 	There    bool     `json:"there"`
 	Switched bool     `json:"switched"`
+	Children []int    `json:"children"`
 	Renewed  []string `json:"renewed"`
 	Failed   []string `json:"failed"`
 	Outcome  string   `json:"outcome"`
@@ -163,6 +164,7 @@ func TestTold(t *testing.T) {
 	s.expect("start pre csr attempt issued success attempted post finish", all)
 	attempt, issued, success, attempted, post, finish := all[3], all[4], all[5], all[6], all[7], all[8]
 	s.is("start", all[0].Lineage == "" && all[0].Verb == "run" && all[0].Fatal, all[0])
+	s.is("what a hook starts heeds signals", slices.Equal(all[0].Children, []int{-15, -2, -1}), all[0])
 	s.is("attempt", attempt.Lineage == "site" && attempt.Fatal && attempt.CSR && strings.HasPrefix(attempt.Order, "https://") && !attempt.PEM, attempt)
 	s.is("issued", issued.Archive && issued.There && !issued.Switched && issued.PEM && issued.CSR && issued.Order == attempt.Order, issued)
 	s.is("success", success.Live && success.There && success.PEM && success.CSR && success.Poll == "" && success.Order == attempt.Order, success)
