@@ -187,3 +187,41 @@ func TestStoppedServer(t *testing.T) {
 		}
 	}
 }
+
+// What was never put in place, or is gone, needs neither the configuration nor
+// the server to be taken away; what a crash has left in the server does.
+func TestCleanupOfNothing(t *testing.T) {
+	w := running(t, debian)
+	state := t.TempDir()
+	one := []sdk.Challenge{challenge("a.test", "one")}
+	cleanup := func(config string) error {
+		n := newNginx()
+		n.settings = w.settings()
+		n.settings.Config = config
+		must(t, n.Configure(t.Context(), sdk.Instance{Name: "nginx", StateDir: state}))
+		if config != w.path("nginx.conf") {
+			if err := n.Perform(during(t.Context(), "a.test", "p"), one, &recorder{}); err == nil {
+				t.Errorf("a challenge was performed with %s", config)
+			}
+		}
+		r := &recorder{}
+		err := n.Cleanup(during(t.Context(), "a.test", "c"), one, r)
+		if err == nil {
+			must(t, r.last(t, one[0].ID).Err)
+		}
+		return err
+	}
+	absent := w.path("absent.conf")
+	must(t, cleanup(absent))
+
+	n := w.plugin(t, state)
+	must(t, n.Perform(during(t.Context(), "a.test", "perform"), one, &recorder{}))
+	must(t, n.lift(t.Context())) // as the start after a crash does
+	wantAnswer(t, w, one[0], true)
+	if err := cleanup(absent); err == nil {
+		t.Error("the server still answers, and nobody says so")
+	}
+	must(t, cleanup(w.path("nginx.conf")))
+	wantAnswer(t, w, one[0], false)
+	must(t, cleanup(absent))
+}

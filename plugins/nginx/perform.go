@@ -83,6 +83,9 @@ func (n *nginx) answerAll(ctx context.Context, wanted map[string]answer, r sdk.R
 	if err != nil {
 		return nil, err
 	}
+	if err := n.edits.Store().Note(keys(fresh)...); err != nil {
+		return nil, err
+	}
 	for _, a := range fresh {
 		n.outstanding[a] = true
 	}
@@ -134,9 +137,18 @@ func (n *nginx) giveUp(ctx context.Context, given map[string]answer) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	if n.lay(ctx) == nil {
-		_ = n.live(ctx)
+	if n.lay(ctx) == nil && n.live(ctx) == nil {
+		_ = n.edits.Store().Forget(keys(given)...)
 	}
+}
+
+// keys are what the challenges are noted by.
+func keys(given map[string]answer) []string {
+	out := make([]string, 0, len(given))
+	for _, a := range given {
+		out = append(out, a.String())
+	}
+	return out
 }
 
 // lay makes the files on disk answer the outstanding challenges, all of them in
@@ -213,9 +225,12 @@ func (n *nginx) relay(ctx context.Context, r sdk.Reporter) {
 }
 
 // Cleanup takes the challenges away. In a process that did not put them there,
-// the files are mended already, and only the server may still answer.
+// the files are mended already, and only the server may still answer. Those that
+// no process has noted were never put in place, or are gone already: for them
+// neither the configuration nor the server is needed.
 func (n *nginx) Cleanup(ctx context.Context, challenges []sdk.Challenge, r sdk.Reporter) error {
 	var mine, others []answer
+	placed := map[string]answer{}
 	if err := n.quiet(ctx); err != nil {
 		return err
 	}
@@ -224,14 +239,24 @@ func (n *nginx) Cleanup(ctx context.Context, challenges []sdk.Challenge, r sdk.R
 		a, err := answerOf(c)
 		switch {
 		case err != nil: // was never performed
+			continue
 		case n.outstanding[a]:
 			mine = append(mine, a)
-		default:
+		case n.edits.Store().Noted(a.String()):
 			others = append(others, a)
+		default:
+			continue
 		}
+		placed[c.ID] = a
 	}
-	if err := n.clean(ctx, mine, others); err != nil {
-		return fmt.Errorf("take the challenges out of nginx: %w", err)
+	if len(placed) > 0 {
+		err := n.clean(ctx, mine, others)
+		if err == nil {
+			err = n.edits.Store().Forget(keys(placed)...)
+		}
+		if err != nil {
+			return fmt.Errorf("take the challenges out of nginx: %w", err)
+		}
 	}
 	for _, c := range challenges {
 		r.Result(sdk.Result{Subject: c.ID})

@@ -84,6 +84,7 @@ func Open(dir string) (*Store, error) {
 //	trash/        what is only to be deleted
 //	undo          a rollback that is going on
 //	undone        the last rollback
+//	notes/        what is to be taken back outside of the files
 
 func (s *Store) openDir() string  { return filepath.Join(s.dir, "open") }
 func (s *Store) doneDir() string  { return filepath.Join(s.dir, "done") }
