@@ -47,6 +47,14 @@ type Checkpoint struct {
 	Enhanced  map[string][]string `json:"enhanced,omitempty"`
 }
 
+// Checkpoint finds one by its ID. Of one that is not kept there is only that.
+func (t Target) Checkpoint(id string) Checkpoint {
+	if at := slices.IndexFunc(t.Checkpoints, func(c Checkpoint) bool { return c.ID == id }); at >= 0 {
+		return t.Checkpoints[at]
+	}
+	return Checkpoint{ID: id}
+}
+
 // keptCheckpoints of a target, as many as sdk/checkpoint keeps of a certificate.
 const keptCheckpoints = 10
 

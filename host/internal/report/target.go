@@ -91,6 +91,9 @@ func (t *Terminal) TakenBack(b model.TakenBack) {
 		return
 	}
 	text := fmt.Sprintf("%s: what was deployed on %s is taken back", b.Lineage, minute(b.Checkpoint.At))
+	if b.Checkpoint.At.IsZero() {
+		text = fmt.Sprintf("%s: what was deployed last is taken back", b.Lineage)
+	}
 	if b.Target.Error == "" {
 		text += ": " + targetLine(b.Installer, b.Target)
 	}

@@ -44,7 +44,7 @@ type command struct {
 	// Dry is --dry-run.
 	Dry bool
 	// Rollback is the instance at which one deployment is taken back, in place of
-	// a run.
+	// a run; "any": the only one that has something to take back.
 	Rollback string
 	// KillAt is the step, counted from 1, at which the process kills itself; or
 	// KillOn its text. Zero and empty: never.
@@ -114,7 +114,7 @@ func (c command) work(ctx context.Context) (err error) {
 		},
 	}
 	if c.Rollback != "" {
-		_, err := e.Rollback(ctx, c.Rollback, "", 1)
+		_, err := e.Rollback(ctx, strings.TrimPrefix(c.Rollback, "any"), "", 1)
 		return errors.Join(err, plugins.Close(ctx), j.Close())
 	}
 	outcomes, err := e.Run(ctx, Want{Force: c.Force, Requests: func(context.Context, map[string]model.Lineage) ([]model.Request, error) {

@@ -22,7 +22,7 @@ import (
 // warned of; what belongs to a lineage that another process
 // works on is left alone until that has ended.
 func (e *Engine) Recover(ctx context.Context) error {
-	e.resume, e.left = map[string]resumed{}, map[string]bool{}
+	e.resume, e.left, e.undone = map[string]resumed{}, map[string]bool{}, nil
 	err := e.recover(ctx, "")
 	return errors.Join(err, e.mend())
 }
@@ -185,7 +185,14 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, entry journal.Entry
 	if err != nil || deleted {
 		return err
 	}
-	return e.takenBack(l, *d, refused)
+	before := l.Targets[d.Instance.Name]
+	if err := e.takenBack(l, *d, refused); err != nil || d.Undo == "" {
+		return err
+	}
+	e.undone = append(e.undone, model.TakenBack{
+		Lineage: d.Lineage, Installer: d.Instance.Name, Checkpoint: before.Checkpoint(d.Undo), Target: l.Targets[d.Instance.Name],
+	})
+	return nil
 }
 
 // takenBack brings the state of a target in step with what was undone: it may

@@ -24,8 +24,9 @@ type past struct {
 }
 
 // Rollback takes back the newest checkpoints of an installer, one after the
-// other, of all certificates or of one. It gives what it came to, with an error
-// too.
+// other, of all certificates or of one. What an interrupted run had begun to take
+// back counts: the same command again asks for the same. It gives what it came
+// to, with an error too.
 func (e *Engine) Rollback(ctx context.Context, installer, lineage string, count int) ([]model.TakenBack, error) {
 	if err := e.Recover(ctx); err != nil {
 		return nil, err
@@ -34,12 +35,18 @@ func (e *Engine) Rollback(ctx context.Context, installer, lineage string, count 
 	if err != nil {
 		return nil, err
 	}
+	var done []model.TakenBack
+	for _, back := range e.undone {
+		if back.Installer == installer && (lineage == "" || back.Lineage == lineage) {
+			done = append(done, back)
+		}
+	}
+	count = max(0, count-len(done))
 	if len(all) < count {
-		return nil, tooFew(installer, all, count)
+		return done, tooFew(installer, all, count)
 	}
 	t := &team{engine: e, byLineage: map[string]map[string]*member{}, cas: newCAs(e)}
 	defer t.stop(ctx)
-	var done []model.TakenBack
 	for n, p := range all[:count] {
 		back, changed, err := e.takeBack(ctx, t, installer, p, fmt.Sprintf("%s-%d", e.RunID, n+1))
 		if changed {
@@ -53,7 +60,7 @@ func (e *Engine) Rollback(ctx context.Context, installer, lineage string, count 
 }
 
 // checkpoints lists those of an installer, newest first. If none is named it is
-// the only one that has any.
+// the only one that has any, or had one before this run.
 func (e *Engine) checkpoints(installer, lineage string) (string, []past, error) {
 	byInstaller := map[string][]past{}
 	for _, l := range e.lineages() {
@@ -63,6 +70,11 @@ func (e *Engine) checkpoints(installer, lineage string) (string, []past, error) 
 					byInstaller[name] = append(byInstaller[name], past{l.Name, c})
 				}
 			}
+		}
+	}
+	for _, back := range e.undone {
+		if _, has := byInstaller[back.Installer]; !has && (lineage == "" || lineage == back.Lineage) {
+			byInstaller[back.Installer] = nil
 		}
 	}
 	names := slices.Sorted(maps.Keys(byInstaller))

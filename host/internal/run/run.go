@@ -56,6 +56,8 @@ type Engine struct {
 	// left are lineages with something in the journal that was held by another
 	// process when this run began.
 	left map[string]bool
+	// undone is what the user had wanted to be taken back, and this run has ended.
+	undone []model.TakenBack
 	// watch lets tests stand between the run and its plugins.
 	watch watch
 }

@@ -1,0 +1,49 @@
+package run
+
+import (
+	"testing"
+
+	"github.com/certwright/certwright/host/testca"
+)
+
+// Who repeats a command that was interrupted wants the same once, not twice.
+func TestRollbackRepeated(t *testing.T) {
+	t.Parallel()
+	s := newRig(t, testca.Options{}).state(t)
+	for range 3 {
+		s.mustRun(command{Names: []string{"site"}, Force: true})
+	}
+	s.finished(3)
+	s.keep()
+	for _, at := range []string{"journal: deploy", "after Rollback 1 by files", "before Restart by files", "after Restart by files"} {
+		t.Run(at, func(t *testing.T) {
+			s := s.kept(t)
+			back := command{Rollback: "files", KillOn: at}
+			if trace, killed, err := s.run(back); !killed {
+				t.Fatalf("not killed: %v, %q", err, trace)
+			}
+			s.quiet()
+			back.KillOn = ""
+			s.mustRun(back)
+			s.clean()
+			if served, target := s.whole(), s.lineage("site").Targets["files"]; served != 2 || target.Deployed != 2 || target.RolledBack != 3 {
+				s.fail("version %d is served, and %+v is remembered", served, target)
+			}
+			s.mustRun(back) // one that was not interrupted
+			if served := s.whole(); served != 1 {
+				s.fail("version %d is served", served)
+			}
+			// The last one: afterwards there is none that could name the installer.
+			back = command{Rollback: "any", KillOn: "after Rollback 1 by files"}
+			if trace, killed, err := s.run(back); !killed {
+				t.Fatalf("not killed: %v, %q", err, trace)
+			}
+			s.quiet()
+			back.KillOn = ""
+			s.mustRun(back)
+			if target := s.lineage("site").Targets["files"]; target.Deployed != 0 || target.RolledBack != 1 || s.read("site/site.pem") != "" {
+				s.fail("what is remembered: %+v", target)
+			}
+		})
+	}
+}
