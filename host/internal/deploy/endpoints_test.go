@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,5 +63,58 @@ func TestSeveralProofsFail(t *testing.T) {
 		if want = "prove that " + want + " serves the new certificate: it serves another certificate"; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
+	}
+}
+
+// dialled is what a connection to an address comes to.
+func dialled(ip string, number syscall.Errno) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 443}, Err: os.NewSyscallError("connect", number)}
+}
+
+// Where IPv6 is switched off a server listens at [::] all the same.
+func TestNoIPv6(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ip     string
+		number syscall.Errno
+		alone  bool // no other endpoint is proven
+		ok     bool
+	}{
+		"no such address":             {ip: "::1", number: syscall.EADDRNOTAVAIL, ok: true},
+		"no such address, a global":   {ip: "2001:db8::1", number: syscall.EADDRNOTAVAIL, ok: true},
+		"not in the kernel":           {ip: "::1", number: syscall.EAFNOSUPPORT, ok: true},
+		"no route to the own machine": {ip: "::1", number: syscall.ENETUNREACH, ok: true},
+		"no route":                    {ip: "2001:db8::1", number: syscall.ENETUNREACH},
+		"nobody listens":              {ip: "::1", number: syscall.ECONNREFUSED},
+		"no port is free":             {ip: "127.0.0.1", number: syscall.EADDRNOTAVAIL},
+		"nothing is proven":           {ip: "::1", number: syscall.EADDRNOTAVAIL, alone: true},
+	} {
+		f := newTarget(t)
+		f.pointer = 3
+		f.endpoint("deploy b.test", net.JoinHostPort(tt.ip, "443"))
+		if !tt.alone {
+			f.endpoint("restart", "127.0.0.1:8443")
+		}
+		after, err := f.run(t.Context(), func(_ context.Context, e model.Endpoint, _ []byte) ([]string, error) {
+			if e.Address == "127.0.0.1:8443" {
+				return nil, nil
+			}
+			return nil, dialled(tt.ip, tt.number)
+		}, model.Target{Deployed: 3})
+		if told := strings.Join(f.warnings, "\n"); (err == nil) != tt.ok || (after.Proven == 4) != tt.ok || strings.Contains(told, "443 is not proven, there is no way to it from here: dial tcp") != tt.ok {
+			t.Errorf("%s: %v, %+v, warned %q", name, err, after, told)
+		}
+	}
+}
+
+// Nor is it waited for: one try is enough.
+func TestNoIPv6IsNotWaitedFor(t *testing.T) {
+	_, leaf := newPair(t)
+	tries := 0
+	_, err := patiently(t.Context(), model.Endpoint{Address: "[::1]:443"}, leaf, func(context.Context, string) ([]string, error) {
+		tries++
+		return nil, dialled("::1", syscall.EADDRNOTAVAIL)
+	})
+	if !errors.Is(err, syscall.EADDRNOTAVAIL) || tries != 1 {
+		t.Errorf("%v after %d tries", err, tries)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/host/internal/model"
@@ -55,6 +56,9 @@ func patiently(ctx context.Context, e model.Endpoint, leafPEM []byte, addresses 
 		unreached, err := everywhere(ctx, e, block.Bytes, addresses)
 		if err == nil && (len(unreached) == 0 || time.Since(begun) >= settled) {
 			return unreached, nil
+		}
+		if absent(err) {
+			return nil, err // no server changes that by being waited for
 		}
 		switch {
 		case err == nil:
@@ -105,6 +109,24 @@ func everywhere(ctx context.Context, e model.Endpoint, leaf []byte, find resolve
 		return unreached, nil
 	}
 	return nil, errors.Join(append(failures, refusals...)...)
+}
+
+// absent says that this machine has no IPv6, or not at this address, whatever a
+// server listens at: to listen at [::] works all the same.
+func absent(err error) bool {
+	var several interface{ Unwrap() []error }
+	var dial *net.OpError
+	if errors.As(err, &several) || !errors.As(err, &dial) {
+		return false
+	}
+	at, ok := dial.Addr.(*net.TCPAddr)
+	if !ok || at.IP.To4() != nil {
+		return false // there it is a lack of free ports
+	}
+	is := func(numbers ...error) bool {
+		return slices.ContainsFunc(numbers, func(number error) bool { return errors.Is(err, number) })
+	}
+	return is(syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT) || at.IP.IsLoopback() && is(syscall.ENETUNREACH, syscall.EHOSTUNREACH)
 }
 
 // resolve asks the system.

@@ -176,6 +176,8 @@ func (w *work) prove(ctx context.Context) error {
 	return w.served(ctx, w.endpoints, w.cert.Issued.LeafPEM, "the new certificate")
 }
 
+// served holds that all endpoints show the leaf. One of IPv6, where that is
+// switched off, is only worth a warning if another one does.
 func (w *work) served(ctx context.Context, endpoints []model.Endpoint, leafPEM []byte, what string) error {
 	prove := w.Prove
 	if prove == nil {
@@ -185,13 +187,20 @@ func (w *work) served(ctx context.Context, endpoints []model.Endpoint, leafPEM [
 	var all sync.WaitGroup
 	for i, e := range endpoints {
 		all.Go(func() {
-			var err error
-			if warnings[i], err = prove(ctx, e, leafPEM); err != nil {
-				errs[i] = fmt.Errorf("prove that %s serves %s: %w", e.Address, what, err)
-			}
+			warnings[i], errs[i] = prove(ctx, e, leafPEM)
 		})
 	}
 	all.Wait()
+	proven := slices.Contains(errs, nil)
+	for i, err := range errs {
+		switch address := endpoints[i].Address; {
+		case err == nil:
+		case proven && absent(err):
+			errs[i], warnings[i] = nil, []string{fmt.Sprintf("%s is not proven, there is no way to it from here: %v", address, err)}
+		default:
+			errs[i] = fmt.Errorf("prove that %s serves %s: %w", address, what, err)
+		}
+	}
 	for _, text := range slices.Compact(slices.Concat(warnings...)) {
 		w.Story.Warn(w.cert.Lineage, "%s: %s", w.name(), text)
 	}
