@@ -19,7 +19,7 @@ dns_knotzone_rm() {
   _knotzone_settings || return 1
   _value=$(_readdomainconf "$(_knotzone_id "$1" "$2")")
   if [ "$_value" != "$2" ]; then
-    _err "could not find what was added for $1"
+    _err "could not find the record that was added for $1"
     return 1
   fi
   _knotzone_send "del $1. TXT \"$_value\"" && _cleardomainconf "$(_knotzone_id "$1" "$2")"
