@@ -190,6 +190,22 @@ func (l *listener) Progress(subject, message string) {
 	}
 }
 
+// A script may have the headers in a file of its own: the next call has ours again,
+// and the script's stays as it is.
+func TestHeadersInAFileOfTheScript(t *testing.T) {
+	for _, shell := range shells {
+		dir, _ := scripted(t, `if [ "$2" = 1 ]; then HTTP_HEADER=$LE_WORKING_DIR/mine; echo kept >"$HTTP_HEADER"; else echo "$HTTP_HEADER" >"$LE_WORKING_DIR/next"; fi`, "")
+		d := configured(t, settings{Dir: dir, Script: "x", Shell: shell}, t.TempDir())
+		performed(t, d, one, two)
+		for name, want := range map[string]string{"mine": "kept", "next": "headers"} {
+			text, err := os.ReadFile(filepath.Join(d.instance.StateDir, name))
+			if got := filepath.Base(strings.TrimSpace(string(text))); err != nil || got != want {
+				t.Errorf("%s: %s has %q, want %q (%v)", shell, name, got, want, err)
+			}
+		}
+	}
+}
+
 // A removal that finds nothing is none that failed; any other is.
 func TestWhatIsGoneAlready(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -29,6 +29,7 @@ _cw_fresh() {
   cd "$_cw_run" || exit 1
   HTTPS_INSECURE=$_cw_insecure
   ACME_HTTP_NO_REDIRECTS=$_cw_no_redirects
+  HTTP_HEADER=$_cw_run/headers
   : >"$HTTP_HEADER"
 }
 
