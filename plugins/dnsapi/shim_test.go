@@ -43,16 +43,14 @@ var helpers = map[string][]helper{
 	},
 	"_startswith": {{`_startswith abc ab`, ""}, {`_startswith abc bc`, "[1]"}, {`_startswith '*.a' '\*'`, ""}},
 	"_endswith":   {{`_endswith abc bc`, ""}, {`_endswith abc ab`, "[1]"}},
-	"_hasfield": {
-		{`_hasfield a,b,c b`, ""}, {`_hasfield a,bb,c b`, "[1]"}, {`_hasfield 'a b' b ' '`, ""},
-	},
 	"_getfield": {
 		{`_getfield a,b,c 2`, "b"}, {`_getfield a:b 2 :`, "b"}, {`_getfield a,,c 2`, "a"}, {`_getfield a,b 5`, "b"},
 		{`_getfield abc 1`, "abc"}, {`_getfield a,b 2>/dev/null`, "[1]"}, {`_getfield ,, 2`, ",,"},
+		{`_getfield 'a*b?c' 2 '*'`, "b?c"}, {`_getfield 'a#b##d' 3 '#'`, "b"}, {`_getfield ,b 1`, ",b"}, {`_getfield 'a b  ' 2 ' '`, "b"},
+		{`_getfield 'a\nb|100%|-n' 1 '|'; _getfield 'x|100%|-n' 2 '|'; _getfield 'x|100%|-n' 3 '|'`, `a\nb100%-n`}, {`_getfield "$(printf 'a,\303,c')" 2 | od -A n -t x1 | tr -d ' \n'`, "c3"},
 	},
 	"_upper_case": {{`echo aBz9ü | _upper_case`, "ABZ9ü\n"}}, "_lower_case": {{`echo AbZ-1 | _lower_case`, "abz-1\n"}},
 	"_head_n": {{`printf '1\n2\n3\n' | _head_n 2`, "1\n2\n"}}, "_tail_n": {{`printf '1\n2\n3\n' | _tail_n 1`, "3\n"}},
-	"_tail_c": {{`printf abc | _tail_c 2`, "bc"}},
 	"_egrep_o": {
 		{`echo '{"id":12,"x":345}' | _egrep_o '[0-9]+'`, "12\n345\n"}, {`echo a-b | _egrep_o -b`, "-b\n"},
 		{`echo abc | _egrep_o 'x|c'`, "c\n"}, {`echo abc | _egrep_o '(b|x)c?'`, "bc\n"}, {`echo abc | _egrep_o x`, "[1]"},
@@ -63,9 +61,10 @@ var helpers = map[string][]helper{
 	"_normalizeJson": {
 		{`printf '{\n  "a" : "b",\n  "c": [ 1 ],\n "d" :{"e" : 5}\n}\n' | _normalizeJson`, `{"a":"b","c":[ 1 ],"d":{"e" : 5}}`},
 		{`printf '{"a" : "b : c"}\r\n' | _normalizeJson`, `{"a":"b : c"}`},
+		{`printf '[\n  {"a" :  {"b": ["x", "y"]}, "c" : ""},\n  "d"]' | _normalizeJson`, `[{"a":{"b":["x", "y"]}, "c":""},"d"]`},
+		{`printf '{"a":"  x  y "}' | _normalizeJson`, `{"a":"  x  y "}`}, {`printf '' | _normalizeJson`, ""},
 	},
 	"_json_decode": {{`echo 'http:\/\/x\/' | _json_decode`, "http://x/\n"}},
-	"_json_encode": {{`printf 'a"b\nc\r' | _json_encode`, `a\"b\nc\r`}},
 	"_url_replace": {{`printf 'a+b/c=' | _url_replace`, "a-b_c"}},
 	"_math": {
 		{`_math 1 + 2`, "3"}, {`_math "$(echo 4)" \* 5`, "20"}, {`_math 7 / 2`, "3"}, {`_math 7 % 4`, "3"}, {`_math "3 - 5"`, "-2"},
@@ -95,7 +94,6 @@ var helpers = map[string][]helper{
 		{`printf YWJj | _dbase64`, "abc"}, {`printf '%0100d' 7 | _base64 | _dbase64 | tail -c 2`, "07"},
 		{`printf '%0100d' 7 | _base64 multiline | _dbase64 multiline | tail -c 2`, "07"},
 	},
-	"_durl_replace_base64": {{`_durl_replace_base64 YWI`, "YWI=\n"}, {`_durl_replace_base64 YQ`, "YQ==\n"}, {`_durl_replace_base64 -_8A`, "+/8A\n"}},
 
 	// RFC 1321 A.5, FIPS 180, FIPS 202.
 	"_digest": {
@@ -162,7 +160,9 @@ var helpers = map[string][]helper{
 	"_idn": {
 		{`_idn _acme-challenge.example.com`, "_acme-challenge.example.com"}, {`_idn bücher.example`, "xn--bcher-kva.example"},
 		{`_idn a.example,bücher.example`, "a.example,xn--bcher-kva.example"},
-		{`command() { return 1; }; _idn bücher.example 2>/dev/null`, "[1]"},
+		{`command() { return 1; }; _idn bücher.example`, "install idn2 or idn for the name bücher.example\n[1]"},
+		{`command() { [ "$2" = idn ]; }; idn() { sed 's/^/by idn: /'; }; _idn ü,ö`, "by idn: ü,by idn: ö"},
+		{`idn2() { cat; return 2; }; _idn ü`, "[1]"}, {`_idn '*.bücher.example'`, "*.xn--bcher-kva.example"},
 	},
 	"_inithttp": {{`_inithttp`, ""}}, "_resethttp": {{`ACME_HTTP_NO_REDIRECTS=1; _resethttp; echo "$ACME_HTTP_NO_REDIRECTS"`, "\n"}},
 }

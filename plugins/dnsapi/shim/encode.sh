@@ -3,9 +3,13 @@
 # argument of another process shows them.
 
 # What is read as " 61 62 63": lower case, a space before each byte, no newline.
-_hex_dump() {
-  LC_ALL=C od -A n -v -t x1 | tr -s ' \t\r\n' ' ' | sed 's/ $//' | tr -d '\n'
-}
+_hex_dump() (
+  unset IFS
+  # The words of what od prints are the bytes, however it lines them up.
+  # shellcheck disable=SC2046
+  set -- $(LC_ALL=C od -A n -v -t x1)
+  [ $# = 0 ] || printf ' %s' "$@"
+)
 
 # HEX...: appends each byte to _cw_bytes as printf wants it.
 _cw_octal() {
@@ -60,13 +64,4 @@ _dbase64() {
   else
     _cw_openssl base64 -d -A
   fi
-}
-
-# STRING: base64 as it stands in a URL, made ordinary base64.
-_durl_replace_base64() {
-  case $((${#1} % 4)) in
-  2) printf '%s==\n' "$1" ;;
-  3) printf '%s=\n' "$1" ;;
-  *) printf '%s\n' "$1" ;;
-  esac | tr '_-' '/+'
 }

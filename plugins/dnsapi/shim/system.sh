@@ -16,33 +16,23 @@ _sleep() { sleep "$1"; }
 _mktemp() { mktemp "$_cw_run/tmp.XXXXXX"; }
 
 # Whether a name has characters beyond those of a host name.
-_is_idn() { [ "$(printf '%s' "$1" | LC_ALL=C tr -d '0-9a-zA-Z*.,_-')" ]; }
+_is_idn() { printf '%s' "$1" | LC_ALL=C grep '[^0-9A-Za-z*.,_-]' >/dev/null; }
 
-# NAME[,NAME...]: each as it stands in DNS (RFC 5890).
-_idn() (
+# NAME[,NAME...]: each as it stands in DNS (RFC 5890). Both programs read one name a
+# line, in the character set of the locale.
+_idn() {
   if ! _is_idn "$1"; then
     printf '%s' "$1"
     return
   fi
-  if _exists idn2; then
-    _cw_idn=idn2
-  elif _exists idn; then
-    _cw_idn=idn
-  else
-    _err "install idn2 or idn for the name $1"
-    return 1
-  fi
-  IFS=,
-  _cw_first=1
-  for _cw_name in $1; do
-    [ "$_cw_name" ] || continue
-    [ "$_cw_first" ] || printf ','
-    _cw_first=
-    # They read names in the character set of the locale.
-    _cw_ascii=$(LC_ALL=C.UTF-8 "$_cw_idn" --quiet "$_cw_name") || return 1
-    printf '%s' "$_cw_ascii"
+  for _cw_idn in idn2 idn; do
+    _exists "$_cw_idn" || continue
+    _cw_ascii=$(printf '%s\n' "$1" | tr -s ',' '\n' | LC_ALL=C.UTF-8 "$_cw_idn" --quiet) || return 1
+    printf '%s' "$_cw_ascii" | tr '\n' ','
+    return
   done
-)
+  _err "install idn2 or idn for the name $1"
+}
 
 # The servers of DNS over HTTPS that answer in JSON, by the number that DOH_USE may say.
 _cw_doh_servers='1 https://cloudflare-dns.com/dns-query
