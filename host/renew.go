@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -32,7 +33,7 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 	}
 	defer func() { err = errors.Join(err, closeEngine(ctx)) }()
 	e.DryRun, e.Verb = r.DryRun, "renew"
-	return e.Run(ctx, run.Want{
+	outcomes, err = e.Run(ctx, run.Want{
 		Force: r.Force, BackOff: r.CertName == "",
 		Requests: b.settled(r.Args, func(_ context.Context, lineages map[string]model.Lineage) ([]model.Request, error) {
 			if r.CertName == "" {
@@ -49,6 +50,11 @@ func Renew(ctx context.Context, b Base, r RenewRequest) (outcomes []Outcome, err
 			return []model.Request{renewing(request, r.Args)}, nil
 		}),
 	})
+	if err == nil && e.Unread != nil && r.CertName == "" {
+		// A timer has to notice.
+		outcomes = append(outcomes, Outcome{Name: "renew", Action: model.None, Err: fmt.Errorf("not every certificate could be looked at: %w", e.Unread)})
+	}
+	return outcomes, err
 }
 
 // renewing is a request with what the command line of renew says.

@@ -101,6 +101,8 @@ type Instance struct {
 	Settings map[string]Value
 	// Timeout of one call; zero: the default of the call.
 	Timeout time.Duration
+	// Partial: only --set speaks of it, see Over.
+	Partial bool
 	Pos     Pos
 }
 

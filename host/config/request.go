@@ -111,7 +111,7 @@ func (c *Config) edit(name string, change func(*Instance)) error {
 	}
 	at := slices.IndexFunc(c.Instances, func(i Instance) bool { return i.Name == name })
 	if at < 0 {
-		c.Instances = append(c.Instances, Instance{Name: name, Plugin: name, Settings: map[string]Value{}})
+		c.Instances = append(c.Instances, Instance{Name: name, Plugin: name, Settings: map[string]Value{}, Partial: true})
 		at = len(c.Instances) - 1
 	}
 	change(&c.Instances[at])
@@ -178,6 +178,7 @@ func (c *Config) applyWebroots(ordered []Arg) error {
 	}
 	return c.edit("webroot", func(i *Instance) {
 		path := current
+		i.Partial = false // -w says where every name is
 		i.Settings["path"] = Value{Any: path}
 		if roots > 1 {
 			i.Settings["map"] = Value{Any: mapOfAny(named)}

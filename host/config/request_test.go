@@ -187,8 +187,8 @@ func TestSetFlags(t *testing.T) {
 	wantInstances := []Instance{
 		{Name: "web", Plugin: "webroot", Timeout: 90 * time.Second, Pos: web,
 			Settings: map[string]Value{"path": text("/b=c"), "keep": {Any: 1, Pos: Pos{cfg.Files[0], 1, 69}}}},
-		{Name: "other", Plugin: "standalone", Settings: map[string]Value{"http_port": text("5002")}},
-		{Name: "new", Plugin: "new", Settings: map[string]Value{"a.b": text("")}},
+		{Name: "other", Plugin: "standalone", Settings: map[string]Value{"http_port": text("5002")}, Partial: true},
+		{Name: "new", Plugin: "new", Settings: map[string]Value{"a.b": text("")}, Partial: true},
 	}
 	if diff := cmp.Diff(wantInstances, cfg.Instances); diff != "" {
 		t.Errorf("instances (-want +got):\n%s", diff)

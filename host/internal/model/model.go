@@ -173,17 +173,26 @@ type SecretRef struct {
 	Credential string `json:"credential,omitempty"`
 }
 
-// String names the reference, for messages.
-func (r SecretRef) String() string {
+// Parts gives the kind of the reference, as in a configuration, and its target.
+func (r SecretRef) Parts() (kind, target string) {
 	switch {
 	case r.Env != "":
-		return "environment variable " + r.Env
+		return "env", r.Env
 	case r.Command != "":
-		return "command " + r.Command
+		return "command", r.Command
 	case r.Credential != "":
-		return "credential " + r.Credential
+		return "credential", r.Credential
 	}
-	return "file " + r.File
+	return "file", r.File
+}
+
+// String names the reference, for messages.
+func (r SecretRef) String() string {
+	kind, target := r.Parts()
+	if kind == "env" {
+		kind = "environment variable"
+	}
+	return kind + " " + target
 }
 
 // Request is one certificate that is wanted.

@@ -280,7 +280,7 @@ func (e *Engine) stale(requests []model.Request, lineages map[string]model.Linea
 		saved := lineages[r.Name].Instances
 		for _, name := range r.Deploy {
 			now, configured := e.Config.Instance(name)
-			if before, ok := saved[name]; ok && configured && !now.Same(before) {
+			if before, ok := saved[name]; ok && configured && !now.Over(before).Same(before) {
 				out[r.Name] = append(out[r.Name], name)
 			}
 		}

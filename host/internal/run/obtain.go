@@ -31,6 +31,9 @@ func (e *Engine) obtain(ctx context.Context, r model.Request, l model.Lineage, t
 
 // issue gets a new version from the CA and keeps it.
 func (e *Engine) issue(ctx context.Context, r model.Request, l model.Lineage, t *team, c *hook.Certificate) (model.Lineage, error) {
+	if err := t.usable(ctx, l, r.Deploy); err != nil {
+		return l, err
+	}
 	if err := c.Begin(ctx); err != nil {
 		return l, err
 	}

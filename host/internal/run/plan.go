@@ -39,7 +39,7 @@ func (e *Engine) decide(ctx context.Context, w Want) (model.Plan, *team, error) 
 // that cannot be read: each certificate is for itself.
 func (e *Engine) lineages() map[string]model.Lineage {
 	list, err := e.Store.Lineages()
-	if err != nil {
+	if e.Unread = err; err != nil {
 		e.Terminal.Warn("", "%v", err)
 	}
 	out := make(map[string]model.Lineage, len(list))

@@ -46,6 +46,9 @@ type Engine struct {
 	NewKey bool
 	Now    func() time.Time
 
+	// Unread is what kept lineages from being read when the run began.
+	Unread error
+
 	resources resources
 	lookup    lookup
 	// resume are orders of interrupted runs, by lineage, that this one can go

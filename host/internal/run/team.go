@@ -211,6 +211,9 @@ func everyNameHasOne(r model.Request) error {
 func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, name string) (*member, error) {
 	configured, now := e.Config.Instance(name)
 	saved, before := l.Instances[name]
+	if before {
+		configured = configured.Over(saved)
+	}
 	if !now {
 		configured = config.Instance{Name: name, Plugin: name, Settings: map[string]config.Value{}}
 		if before {
@@ -306,6 +309,22 @@ func (t *team) get(ctx context.Context, lineage, name string) (running, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return running{m.instance, m.config}, m.err
+}
+
+// usable refuses a first certificate for targets whose settings are wrong: that
+// costs no order. A renewal goes on, for the other targets and by itself.
+func (t *team) usable(ctx context.Context, l model.Lineage, targets []string) error {
+	if l.Version != nil {
+		return nil
+	}
+	var errs []error
+	for _, name := range targets {
+		var wrong *pluginhost.SettingsError
+		if _, err := t.get(ctx, l.Name, name); errors.As(err, &wrong) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // fresh gives an instance whose process answers, by starting another if the one
