@@ -100,6 +100,39 @@ func TestDeployIntoPlainLayout(t *testing.T) {
 	equal(t, before, s.look())
 }
 
+const tlsModules = "LoadModule socache_shmcb_module {modules}/mod_socache_shmcb.so\nLoadModule ssl_module {modules}/mod_ssl.so\n"
+
+// Listen stands before the modules in Apache's own httpd.conf, and in RHEL's.
+func TestDeployIntoStockOrder(t *testing.T) {
+	t.Parallel()
+	for name, files := range map[string][]string{
+		"in a file of modules": {stock("Include {dir}/conf.d/*.mod\n") + sites, "conf.d/ssl.mod", tlsModules},
+		"loaded by us":         {stock("") + sites},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := single(t, files[0], files[1:]...)
+			before := s.look()
+			a := instance(t, s.settings(), t.TempDir())
+			c := newCertificate(t, "a.test")
+			deployed(t, a, c)
+			s.serves("a.test", c.newest())
+			after := s.look()
+
+			c.renew()
+			again, r := deployed(t, a, c)
+			s.serves("a.test", c.newest())
+			equal(t, after, s.look())
+			if again.ID != "" || r.result(t, "a.test").Changed {
+				t.Errorf("the renewal made checkpoint %+v", again)
+			}
+			must(t, a.Rollback(during(t.Context(), "a.test", "rollback"), 1, r))
+			must(t, a.Restart(during(t.Context(), "a.test", "restart-back"), r))
+			equal(t, before, s.look())
+		})
+	}
+}
+
 func TestDeployIntoDebianLayout(t *testing.T) {
 	t.Parallel()
 	s := debian(t, map[string]string{

@@ -33,6 +33,14 @@ type config struct {
 	proxied, excepted bool
 	// lastLoad is where a further LoadModule has its place.
 	lastLoad place
+	// steps count what is read; outer is the Include of the main file that leads
+	// to it, if one does.
+	steps int
+	outer place
+	// tls is where mod_ssl comes in, in the main file: conditions on it are not met
+	// before. Without a node it is there from the start.
+	tls     place
+	tlsStep int
 	// err is what was wrong with a file that a virtual host includes.
 	err error
 }
@@ -54,6 +62,8 @@ type listen struct {
 	port  string
 	https bool
 	place place
+	// step is when it was read.
+	step int
 }
 
 // load reads the whole configuration through the workspace.
@@ -111,10 +121,8 @@ func (c *config) walk(f *file, nodes *[]*node, parents []*node, depth int, visit
 		switch {
 		case n.kind == other || n.kind == section && isRawSection(n.name):
 		case isCondition(n):
-			if c.holds(n) {
-				if err := c.walk(f, &n.children, parents, depth, visit); err != nil {
-					return err
-				}
+			if err := c.conditional(p, depth, visit); err != nil {
+				return err
 			}
 		case n.kind == section:
 			if visit(p) {
@@ -133,6 +141,15 @@ func (c *config) walk(f *file, nodes *[]*node, parents []*node, depth int, visit
 	return nil
 }
 
+func (c *config) conditional(p place, depth int, visit func(place) bool) error {
+	if c.bringsTLS(p.node) {
+		defer c.within(p)()
+	} else if !c.holds(p.node) {
+		return nil
+	}
+	return c.walk(p.file, &p.node.children, p.parents, depth, visit)
+}
+
 func (c *config) include(p place, depth int, visit func(place) bool) error {
 	if depth > maxDepth {
 		return sdk.Problemf(sdk.InvalidConfig, "read the configuration of httpd: includes are nested too deep at %s:%d", p.file.path, p.node.line)
@@ -141,6 +158,7 @@ func (c *config) include(p place, depth int, visit func(place) bool) error {
 	pattern := c.absolute(c.resolve(arg))
 	if len(p.parents) == 0 {
 		c.includes = append(c.includes, pattern)
+		defer c.within(p)()
 	}
 	for _, path := range c.ws.included(pattern) {
 		f, err := c.file(path)
@@ -157,6 +175,7 @@ func (c *config) include(p place, depth int, visit func(place) bool) error {
 // note takes in what is needed of one directive or section.
 func (c *config) note(p place) bool {
 	n := p.node
+	c.steps++
 	if n.kind == section {
 		if n.is("VirtualHost") && len(p.parents) == 0 {
 			c.addVhost(p)
@@ -182,9 +201,10 @@ func (c *config) note(p place) bool {
 	case "loadmodule":
 		c.modules[args[0]] = true
 		c.lastLoad = p
+		c.noteTLS(args[0], p)
 	case "listen":
 		host, port := splitAddress(args[0])
-		c.listens = append(c.listens, listen{host: host, port: port, https: len(args) > 1 && strings.EqualFold(args[1], "https"), place: p})
+		c.listens = append(c.listens, listen{host: host, port: port, https: len(args) > 1 && strings.EqualFold(args[1], "https"), place: p, step: c.steps})
 	}
 	return false
 }

@@ -181,6 +181,63 @@ func TestListens(t *testing.T) {
 	}
 }
 
+// Conditions on mod_ssl are met behind what loads it only.
+func TestListensBehindTheModule(t *testing.T) {
+	const (
+		load  = "LoadModule ssl_module mods/mod_ssl.so\n"
+		block = "<IfModule mod_ssl.c>\n    Listen 443\n</IfModule>\n"
+		host  = "<VirtualHost *:80>\nServerName a.test\n</VirtualHost>\n"
+		site  = host + "Include {dir}/httpd-le-ssl.conf\n"
+	)
+	for name, c := range map[string]struct {
+		have, want string
+		others     []string
+	}{
+		"stock order": {
+			have: "Listen 80\nLoadModule a_module mods/mod_a.so\n" + load + "#LoadModule b_module mods/mod_b.so\nLoadModule c_module mods/mod_c.so\n# more\n" + host,
+			want: "Listen 80\nLoadModule a_module mods/mod_a.so\n" + load + "#LoadModule b_module mods/mod_b.so\nLoadModule c_module mods/mod_c.so\n" + block + "# more\n" + site,
+		},
+		"loaded before": {have: load + "Listen 80\n" + host, want: load + "Listen 80\n" + block + site},
+		"loaded between": {
+			have: "Listen 192.0.2.1:80\n" + load + "Listen 80\n" + host,
+			want: "Listen 192.0.2.1:80\n" + load + "Listen 80\n" + strings.Replace(block, "    Listen 443\n", "    Listen 192.0.2.1:443\n", 1) + site,
+		},
+		"in an included file": {
+			have: "Listen 80\nInclude mods.d/*.conf\nTimeout 60\n" + host, others: []string{"mods.d/00-ssl.conf", load},
+			want: "Listen 80\nInclude mods.d/*.conf\n" + block + "Timeout 60\n" + site,
+		},
+		"below an included file": {
+			have: "Include a.conf\nTimeout 60\n" + host, others: []string{"a.conf", "Listen 80\nInclude mods.d/*.conf\n", "mods.d/00-ssl.conf", load},
+			want: "Include a.conf\n" + block + "Timeout 60\n" + site,
+		},
+		"both included": {
+			have: "Include mods.d/*.conf\nInclude ports.conf\n" + host, others: []string{"mods.d/ssl.conf", load, "ports.conf", "Listen 80\n"},
+			want: "Include mods.d/*.conf\nInclude ports.conf\n" + site,
+		},
+		"if it is not there": {
+			have: "Listen 80\n<IfModule !ssl_module>\n" + load + "</IfModule>\n" + host,
+			want: "Listen 80\n<IfModule !ssl_module>\n" + load + "</IfModule>\n" + block + site,
+		},
+		"if wanted": {
+			have: "Listen 80\n<IfDefine !NOTLS>\n" + load + "</IfDefine>\n" + host,
+			want: "Listen 80\n<IfDefine !NOTLS>\n" + load + block + "</IfDefine>\n" + site,
+		},
+		"loaded by us": {
+			have: "Listen 80\nLoadModule a_module mods/mod_a.so\n" + host, others: []string{"mods/mod_ssl.so", "", "mods/mod_socache_shmcb.so", ""},
+			want: "Listen 80\nLoadModule a_module mods/mod_a.so\n" + load + "LoadModule socache_shmcb_module mods/mod_socache_shmcb.so\n" + block + site,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := configuration(t, append([]string{"httpd.conf", c.have}, c.others...)...)
+			o.facts.modules["ssl_module"] = name != "loaded by us"
+			for range 2 { // the same again is no change
+				must(t, o.install("a.test", &recorder{}))
+				equal(t, c.want, o.text("httpd.conf"))
+			}
+		})
+	}
+}
+
 func TestRedirects(t *testing.T) {
 	const tls = "<VirtualHost *:443>\nServerName a.test\nServerAlias www.a.test *.w.test\nSSLEngine on\n</VirtualHost>\n"
 	enhance := func(o *onDisk, what, name string) string {

@@ -236,6 +236,28 @@ func TestTheWholeFlow(t *testing.T) {
 	}
 }
 
+// A single file whose Listen stands before what loads mod_ssl, as Apache has it.
+func TestTheWholeFlowInStockOrder(t *testing.T) {
+	t.Parallel()
+	s := single(t, stock(tlsModules)+sites)
+	p := newProgram(s)
+	before := s.look()
+	out := p.succeeds("run", "--apache", "-d", "a.test")
+	s.serves("a.test", p.live("a.test"))
+	if !strings.Contains(p.succeeds("certificates"), "proven") {
+		t.Errorf("nothing is proven: %s", out)
+	}
+	after := s.look()
+	p.succeeds("renew", "--force-renewal")
+	s.serves("a.test", p.live("a.test"))
+	equal(t, after, s.look())
+	p.succeeds("rollback", "-i", "apache")
+	if !s.until(func() bool { return s.leaf(s.addr4(s.https), "a.test") == nil }) {
+		t.Error("httpd ended")
+	}
+	equal(t, before, s.look())
+}
+
 // The redirect and the header come with the deployment, and are there once.
 func TestEnhancedFlow(t *testing.T) {
 	t.Parallel()

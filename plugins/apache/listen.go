@@ -52,8 +52,12 @@ func (c *config) ensureListen(port, like string, https bool) []listen {
 	if len(added) == 0 {
 		return nil
 	}
-	at := c.listenPlace(like)
-	start := indent(at.node.raw)
+	at := c.listenPlace(like, https)
+	outside := ""
+	if at.node != nil {
+		outside = indent(at.node.raw)
+	}
+	start := outside
 	var text strings.Builder
 	if https {
 		fmt.Fprintf(&text, "%s<IfModule mod_ssl.c>\n", start)
@@ -67,23 +71,36 @@ func (c *config) ensureListen(port, like string, https bool) []listen {
 		text.WriteString("\n")
 	}
 	if https {
-		fmt.Fprintf(&text, "%s</IfModule>\n", indent(at.node.raw))
+		fmt.Fprintf(&text, "%s</IfModule>\n", outside)
 	}
-	at.insertAfter(text.String())
+	if at.node != nil {
+		at.insertAfter(text.String())
+	} else {
+		at.file.append(text.String())
+	}
 	c.changed(at.file)
 	c.listens = append(c.listens, added...)
 	return added
 }
 
-// listenPlace is the last Listen for a port, or the last of all.
-func (c *config) listenPlace(port string) place {
-	var out place
+// listenPlace is behind the last Listen for a port, or the last of all, or
+// without a node the end of the main file. What depends on mod_ssl stands behind
+// what loads it: httpd looks whether the module is there when it comes to the
+// condition.
+func (c *config) listenPlace(port string, https bool) place {
+	var out listen
 	for _, l := range c.listens {
-		if l.place.node != nil && (l.port == port || out.node == nil) {
-			out = l.place
+		if l.place.node != nil && (l.port == port || out.place.node == nil) {
+			out = l
 		}
 	}
-	return out
+	switch {
+	case https && c.tls.node != nil && (out.place.node == nil || out.step < c.tlsStep):
+		return c.tls.behindLoads()
+	case out.place.node == nil:
+		return place{file: c.order[0]}
+	}
+	return out.place
 }
 
 // free checks that nobody else has the addresses: httpd would end when it is

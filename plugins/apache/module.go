@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/certwright/certwright/sdk"
@@ -67,6 +68,51 @@ func (c *config) loadModule(name string) error {
 	p.insertAfter(indent(p.node.raw) + written("LoadModule", name+"_module", path) + "\n")
 	c.changed(p.file)
 	return nil
+}
+
+// noteTLS takes in where mod_ssl is loaded; httpd heeds the first LoadModule.
+func (c *config) noteTLS(module string, p place) {
+	if module != "ssl_module" || c.tls.node != nil {
+		return
+	}
+	c.tls, c.tlsStep = p, c.steps
+	if c.outer.node != nil {
+		c.tls = c.outer
+	}
+}
+
+// within notes what leads to what is read next, until it is called back.
+func (c *config) within(p place) func() {
+	if c.outer.node != nil || p.file != c.order[0] {
+		return func() {}
+	}
+	c.outer = p
+	return func() { c.outer = place{} }
+}
+
+// bringsTLS: a condition that mod_ssl is not there, around the line that loads
+// it. By httpd's word, which is about the end, it is not met.
+func (c *config) bringsTLS(n *node) bool {
+	arg, _ := nextWord(n.args)
+	return n.is("IfModule") && (arg == "!ssl_module" || arg == "!mod_ssl.c") && c.tls.node == nil &&
+		slices.ContainsFunc(n.children, func(child *node) bool {
+			module, _ := nextWord(child.args)
+			return child.is("LoadModule") && module == "ssl_module"
+		})
+}
+
+// behindLoads goes to the last of the LoadModule lines that a place is among.
+func (p place) behindLoads() place {
+	for _, n := range (*p.siblings)[slices.Index(*p.siblings, p.node):] {
+		switch off, commented := strings.CutPrefix(strings.TrimLeft(n.raw, spaces), "#"); {
+		case n.is("LoadModule") || n == p.node:
+			p.node = n
+		case n.kind == other && commented && strings.HasPrefix(off, "LoadModule"):
+		default:
+			return p
+		}
+	}
+	return p
 }
 
 func missingModule(name, path string) error {

@@ -78,13 +78,25 @@ ServerName main.test
     Require all granted
 </Directory>
 DocumentRoot {dir}/www
-Listen 127.0.0.1:{http}
-Listen [::1]:{http}
-`
+` + listens
+
+const listens = "Listen 127.0.0.1:{http}\nListen [::1]:{http}\n"
+
+// stock is the same in the order of Apache's own httpd.conf, with more modules.
+func stock(loads string) string {
+	before, after, _ := strings.Cut(strings.TrimSuffix(base, listens), "StartServers")
+	return listens + before + loads + "StartServers" + after
+}
 
 // plain makes a server with one configuration file, and others beside it, and
 // starts it.
 func plain(t *testing.T, config string, others ...string) *server {
+	t.Helper()
+	return single(t, base+config, others...)
+}
+
+// single is plain without what every configuration needs.
+func single(t *testing.T, config string, others ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: workDir(t), ctl: httpd}
 	s.config = filepath.Join(s.dir, "httpd.conf")
@@ -93,7 +105,7 @@ func plain(t *testing.T, config string, others ...string) *server {
 	}
 	put(t, filepath.Join(s.dir, "www", "index.html"), "the site\n", 0o644)
 	s.serve(func() {
-		put(t, s.config, s.fill(base+config), 0o644)
+		put(t, s.config, s.fill(config), 0o644)
 		for i := 0; i+1 < len(others); i += 2 {
 			put(t, filepath.Join(s.dir, others[i]), s.fill(others[i+1]), 0o644)
 		}
