@@ -110,12 +110,13 @@ func TestChallengesInBothWays(t *testing.T) {
 func TestMapAfterACrash(t *testing.T) {
 	p := start(t, setup{})
 	one := challenge("a.test", "one")
-	h := plugin(t, p.settings(setup{}), t.TempDir())
+	state := t.TempDir()
+	h := plugin(t, p.settings(setup{}), state)
 	performed(t, h, "a.test", one)
 	// Somebody else's entries, with the key twice.
 	p.say(t, "add map "+p.acmeMap()+" "+one.HTTP.Path+" old")
 	p.say(t, "add map "+p.acmeMap()+" /other old")
-	next := plugin(t, p.settings(setup{}), t.TempDir())
+	next := plugin(t, p.settings(setup{}), state)
 	cleaned(t, next, "a.test", one)
 	lines, _ := parseListed(p.say(t, "show map "+p.acmeMap()))
 	if len(lines) != 1 || !strings.HasSuffix(lines[0], " /other old") {
@@ -270,4 +271,29 @@ func TestFallback(t *testing.T) {
 			equal(t, before, tree(t, p.dir))
 		})
 	}
+}
+
+// What was never put into the map needs no haproxy to be taken away.
+func TestCleanupOfNothing(t *testing.T) {
+	ended, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	// It takes connections and ends them without an answer.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := ended.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = ended.Close(); <-done })
+	h := plugin(t, settings{Socket: ended.Addr().String(), Map: "/acme.map"}, t.TempDir())
+	one := challenge("a.test", "one")
+	if err := h.Perform(during(t.Context(), "a.test", "perform"), []sdk.Challenge{one}, &recorder{}); err == nil {
+		t.Error("a challenge was performed by nobody")
+	}
+	cleaned(t, h, "a.test", one)
 }

@@ -54,6 +54,9 @@ func (e *entries) put(ctx context.Context, h *haproxy, owner string, c sdk.Chall
 	e.own(owner, c.HTTP.Path)
 	body := string(c.HTTP.Body)
 	value, found, err := h.runtime.entry(ctx, h.settings.Map, c.HTTP.Path)
+	if err == nil {
+		err = h.edits.Store().Note(c.HTTP.Path)
+	}
 	if err == nil && found && value != body {
 		err = h.runtime.deleteEntry(ctx, h.settings.Map, c.HTTP.Path)
 		found = false
@@ -72,20 +75,21 @@ func (e *entries) put(ctx context.Context, h *haproxy, owner string, c sdk.Chall
 	return h.explainMap(err)
 }
 
-// remove deletes an entry. A haproxy that does not run has none.
+// remove deletes an entry. A haproxy that does not run has none, and one that no
+// process has noted was never put there, or is gone already.
 func (e *entries) remove(ctx context.Context, h *haproxy, owner string, c sdk.Challenge) error {
 	if err := e.turn.enter(ctx); err != nil {
 		return err
 	}
 	defer e.turn.leave()
-	if !e.disown(owner, c.HTTP.Path) {
+	if !e.disown(owner, c.HTTP.Path) || !h.edits.Store().Noted(c.HTTP.Path) {
 		return nil
 	}
 	err := h.runtime.deleteEntry(ctx, h.settings.Map, c.HTTP.Path)
-	if errors.Is(err, errNotRunning) || errors.Is(err, errNoMap) {
-		return nil
+	if err != nil && !errors.Is(err, errNotRunning) && !errors.Is(err, errNoMap) {
+		return h.explainMap(err)
 	}
-	return h.explainMap(err)
+	return h.edits.Store().Forget(c.HTTP.Path)
 }
 
 // errNoMap: no line of the running configuration uses the map.
