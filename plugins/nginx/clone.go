@@ -15,7 +15,9 @@ const copied = managed + ": copy of the default server for "
 // name of the same certificate, or a copy of the default server.
 func (c *configuration) blockFor(name string, paths sdk.Paths, p ports) error {
 	for _, s := range c.servers {
-		if !strings.Contains(s.node.lead(), copied) || !c.has(s, paths) {
+		if !strings.Contains(s.node.lead(), copied) || !c.has(s, paths) || slices.ContainsFunc(c.servers, func(o *server) bool {
+			return o.isSplit() && c.whole(o) == s // another name would be missing over plain HTTP
+		}) {
 			continue
 		}
 		for _, n := range s.node.body.nodes {
@@ -30,7 +32,16 @@ func (c *configuration) blockFor(name string, paths sdk.Paths, p ports) error {
 	if err != nil {
 		return err
 	}
-	return c.copyOf(from, name)
+	if !from.isSplit() {
+		return c.copyOf(from, name, nil)
+	}
+	whole := c.whole(from)
+	if whole == nil {
+		err := sdk.Problemf(sdk.NotFound, "no server block of nginx has the name %s, and the default_server, which begins in %s line %d, only sends visitors to HTTPS",
+			name, from.file.path, from.node.line)
+		return sdk.Hint(sdk.Permanent(err), "write server_name %s; into the server block that is to serve it", name)
+	}
+	return c.copyOf(whole, name, from.plain())
 }
 
 // defaultServer gives the one block that is marked as default.
@@ -75,7 +86,8 @@ func onceOnly(option string) bool {
 	return false
 }
 
-func (c *configuration) copyOf(s *server, name string) error {
+// copyOf makes a block like another one for a name, with more addresses.
+func (c *configuration) copyOf(s *server, name string, more []line) error {
 	b, err := parse(s.node.text())
 	if err != nil {
 		return fmt.Errorf("copy the default server in %s line %d: %w", s.file.path, s.node.line, err)
@@ -108,6 +120,8 @@ func (c *configuration) copyOf(s *server, name string) error {
 		// indentOf needs the block to be in its place.
 		s.file.insert(n.body, len(n.body.nodes), line{text: "server_name " + quote(name)})
 	}
+	first := slices.IndexFunc(n.body.nodes, func(d *node) bool { return d.name() == "listen" })
+	s.file.insert(n.body, max(first, 0), more...)
 	c.roomFor(name)
 	return nil
 }

@@ -115,53 +115,6 @@ func condition(name string, p ports) line {
 	return line{text: "if ($host " + test + ")", body: []line{{text: "return 301 https://" + host + "$request_uri"}}}
 }
 
-// split moves the plain addresses of a block into one of their own.
-func (c *configuration) split(s *server, name string, p ports) error {
-	plain := line{text: "server"}
-	var moved []*node
-	for _, l := range s.listens {
-		switch {
-		case !l.tcp() || c.tls(l.endpoint()) || l.node == nil || slices.Contains(moved, l.node):
-		case l.in != s.node.body:
-			err := sdk.Problemf(sdk.Conflict, "the block that begins in %s line %d has its addresses from an included file, so it cannot be split",
-				s.file.path, s.node.line)
-			return sdk.Hint(sdk.Permanent(err), "move the listen directives into the block")
-		default:
-			moved = append(moved, l.node)
-			plain.body = append(plain.body, line{text: strings.TrimSuffix(l.node.text(), ";")})
-		}
-	}
-	if len(moved) == 0 {
-		return nil
-	}
-	var names []string
-	for _, n := range s.names {
-		names = append(names, quote(n))
-	}
-	plain.body = append(plain.body,
-		line{text: "server_name " + strings.Join(names, " ")}, condition(name, p), line{text: "return 404"})
-	for _, n := range moved {
-		s.file.disableOrRemove(s.node.body, n)
-	}
-	s.file.insert(s.in, slices.Index(s.in.nodes, s.node)+1, plain)
-	return nil
-}
-
-// disableOrRemove takes a directive away; one that an owner wrote stays as a
-// comment.
-func (f *file) disableOrRemove(b *block, n *node) {
-	i := slices.Index(b.nodes, n)
-	following := b.tail
-	if i+1 < len(b.nodes) {
-		following = b.nodes[i+1].lead()
-	}
-	if own, _, _ := strings.Cut(following, "\n"); n.after != "" || strings.Contains(own, managed) {
-		f.remove(b, i)
-		return
-	}
-	f.disable(b, i)
-}
-
 // hsts has browsers use HTTPS only. A header of the block hides all that it
 // would have from outside, so these are repeated.
 func (c *configuration) hsts(name string, p ports) error {

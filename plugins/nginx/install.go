@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -324,7 +322,10 @@ func (n *nginx) Save(ctx context.Context, req sdk.SaveRequest, r sdk.Reporter) (
 	}
 	defer n.turn.leave()
 	c, err := n.edits.Save(ctx, req, func(ctx context.Context, s *staging, begin func() (*checkpoint.Draft, error)) error {
-		return n.save(ctx, s, begin, r)
+		if err := n.save(ctx, s, begin, r); err != nil || req.Title == "" {
+			return err
+		}
+		return n.tell(ctx, s.wishes, r)
 	})
 	if err != nil {
 		// All of it is put back: the challenges can be on disk again.
@@ -390,10 +391,4 @@ func (n *nginx) realise(ctx context.Context, wishes []wish) (*configuration, err
 		}
 	}
 	return c, nil
-}
-
-// unchanged says whether a file is still as it was read.
-func (f *file) unchanged() (bool, error) {
-	data, err := os.ReadFile(f.real)
-	return bytes.Equal(data, []byte(f.src)), err
 }

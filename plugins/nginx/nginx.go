@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -249,6 +251,12 @@ func (n *nginx) write(ctx context.Context, draft *checkpoint.Draft, c *configura
 		}
 	}
 	return true, nil
+}
+
+// unchanged says whether a file is still as it was read.
+func (f *file) unchanged() (bool, error) {
+	data, err := os.ReadFile(f.real)
+	return bytes.Equal(data, []byte(f.src)), err
 }
 
 func touch(ctx context.Context, draft *checkpoint.Draft, path string) error {
