@@ -46,6 +46,7 @@ func (d *dehydrated) run(ctx context.Context, r sdk.Reporter, show bool, name st
 		Env:   script.Environ(d.environment(), "CHALLENGETYPE", "KEY_ALGO", "PRIVATE_KEY_ROLLOVER", "alias", "altnames"),
 		Limit: d.settings.HookTimeout, LimitSetting: "hook_timeout", Stdout: out, Stderr: story, Hint: hint,
 	})
+	result.Warn(r)
 	return result.Stdout, sdk.Subject(err, "hook")
 }
 

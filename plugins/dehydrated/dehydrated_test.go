@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -312,6 +313,19 @@ func TestWhatTheHookPrintsIsTold(t *testing.T) {
 	must(t, d.call(t.Context(), r, "x"))
 	if slices.Sort(r.progress); strings.Join(r.progress, " ") != "one three two" {
 		t.Errorf("told %q", r.progress)
+	}
+}
+
+func TestAHookThatLeavesAProcess(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "gate")
+	must(t, syscall.Mkfifo(fifo, 0o600))
+	d := configured(t, settings{Hook: write(t, dir, "hook", "#!/bin/sh\n[ $1 != x ] || cat "+fifo+" &\n")})
+	r := &recorder{}
+	must(t, d.call(t.Context(), r, "x"))
+	must(t, os.WriteFile(fifo, nil, 0o600)) // now it can end
+	if !strings.Contains(r.said, "the call x of the hook "+dir+"/hook ended, and left a process in the background") {
+		t.Errorf("said %q", r.said)
 	}
 }
 

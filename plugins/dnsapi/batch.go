@@ -118,6 +118,7 @@ func (b *batch) shell(ctx context.Context, challenges []sdk.Challenge, tell repo
 		Stdout: w.stream(false), Stderr: w.stream(true),
 	})
 	w.end()
+	result.Warn(b.reporter)
 	late := context.Cause(running)
 	told, begun, loaded, said := w.state()
 

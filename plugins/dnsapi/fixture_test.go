@@ -135,6 +135,7 @@ type recorder struct {
 	mu       sync.Mutex
 	results  []sdk.Result
 	progress []string
+	said     string
 }
 
 func (r *recorder) Progress(_, message string) {
@@ -143,7 +144,11 @@ func (r *recorder) Progress(_, message string) {
 	r.progress = append(r.progress, message)
 }
 
-func (r *recorder) Say(sdk.Stream, string) {}
+func (r *recorder) Say(_ sdk.Stream, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said += text
+}
 
 func (r *recorder) Ask(context.Context, string) (string, error) { return "", sdk.ErrNotInteractive }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,6 +98,22 @@ func TestScriptsThatMisbehave(t *testing.T) {
 				t.Errorf("left over: %v", left)
 			}
 		})
+	}
+}
+
+func TestAScriptThatLeavesAProcess(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "gate")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, _ := scripted(t, "cat "+fifo+" &", "")
+	d := configured(t, settings{Dir: dir, Script: "x"}, t.TempDir())
+	r := performed(t, d, one)
+	if err := os.WriteFile(fifo, nil, 0o600); err != nil { // now it can end
+		t.Fatal(err)
+	}
+	if !strings.Contains(r.said, dir+"/dns_x.sh ended, and left a process in the background") {
+		t.Errorf("said %q", r.said)
 	}
 }
 

@@ -41,9 +41,9 @@ func (h *hooks) Run(ctx context.Context, e sdk.HookEvent, r sdk.Reporter) (sdk.H
 	case sdk.EventPost:
 		return h.certbot(ctx, r, "post", command{"post_hook", s.PostHook}, postVariables(e, r))
 	case sdk.EventAttempt:
-		return sdk.HookResult{}, h.own(ctx, r, command{"pre", s.Pre}, e)
+		return h.own(ctx, r, command{"pre", s.Pre}, e)
 	case sdk.EventAttempted:
-		return sdk.HookResult{}, h.own(ctx, r, command{"post", s.Post}, e)
+		return h.own(ctx, r, command{"post", s.Post}, e)
 	case sdk.EventDryRun:
 		if !s.RunDeployHooks {
 			if s.DeployHook+s.Success+s.Directory != "" {
@@ -54,7 +54,9 @@ func (h *hooks) Run(ctx context.Context, e sdk.HookEvent, r sdk.Reporter) (sdk.H
 		fallthrough
 	case sdk.EventSuccess:
 		result, err := h.certbot(ctx, r, "deploy", command{"deploy_hook", s.DeployHook}, deployVariables(e))
-		return result, errors.Join(err, h.own(ctx, r, command{"success", s.Success}, e))
+		own, ownErr := h.own(ctx, r, command{"success", s.Success}, e)
+		result.Warnings = append(result.Warnings, own.Warnings...)
+		return result, errors.Join(err, ownErr)
 	}
 	return sdk.HookResult{}, nil
 }
@@ -80,31 +82,34 @@ func (h *hooks) certbot(
 		result.Warnings = append(result.Warnings, sdk.ProblemOf(err))
 	}
 	env := script.Environ(with(h.settings.Env, variables), certbotVariables...)
-	for _, path := range scripts {
-		if err := h.run(ctx, r, script.Command{Name: moment + " hook " + path, Path: path, Env: env}); err != nil {
-			result.Warnings = append(result.Warnings, sdk.ProblemOf(err))
+	run := func(c script.Command) {
+		warnings, err := h.run(ctx, r, c)
+		if err != nil {
+			warnings = append(warnings, sdk.ProblemOf(err))
 		}
+		result.Warnings = append(result.Warnings, warnings...)
+	}
+	for _, path := range scripts {
+		run(script.Command{Name: moment + " hook " + path, Path: path, Env: env})
 	}
 	switch {
 	case c.line == "":
 	case slices.Contains(scripts, c.line), slices.Contains(others, c.line):
 		r.Progress("", c.name()+" is one of the directory's and was run with them")
 	default:
-		if err := h.run(ctx, r, script.Command{Name: c.name(), Line: c.line, Env: env}); err != nil {
-			result.Warnings = append(result.Warnings, sdk.ProblemOf(err))
-		}
+		run(script.Command{Name: c.name(), Line: c.line, Env: env})
 	}
 	return result, ctx.Err()
 }
 
 // own runs a command with acme2certifier's values.
-func (h *hooks) own(ctx context.Context, r sdk.Reporter, c command, e sdk.HookEvent) error {
+func (h *hooks) own(ctx context.Context, r sdk.Reporter, c command, e sdk.HookEvent) (result sdk.HookResult, err error) {
 	if c.line == "" {
-		return nil
+		return result, nil
 	}
 	variables, remove, err := h.values(c.setting, e)
 	if err != nil {
-		return err
+		return result, err
 	}
 	defer remove()
 	for name, value := range deployVariables(e) {
@@ -113,19 +118,23 @@ func (h *hooks) own(ctx context.Context, r sdk.Reporter, c command, e sdk.HookEv
 		}
 	}
 	env := script.Environ(with(h.settings.Env, variables), slices.Concat(certbotVariables, valueNames())...)
-	return h.run(ctx, r, script.Command{Name: c.name(), Line: c.line, Env: env})
+	result.Warnings, err = h.run(ctx, r, script.Command{Name: c.name(), Line: c.line, Env: env})
+	return result, err
 }
 
 // shown is how many lines of a command's output are told.
 const shown = 20
 
-// run runs one command and tells what it said.
-func (h *hooks) run(ctx context.Context, r sdk.Reporter, c script.Command) error {
+// run runs one command and tells what it said. What it has left behind is a warning.
+func (h *hooks) run(ctx context.Context, r sdk.Reporter, c script.Command) (warnings []*sdk.Problem, err error) {
 	c.Limit, c.LimitSetting = h.settings.Limit, "limit"
 	r.Progress("", "running "+c.Name)
 	result, err := script.Run(ctx, c)
+	if p := result.Warning(); p != nil {
+		warnings = append(warnings, p)
+	}
 	if err != nil {
-		return err // with the end of the output
+		return warnings, err // with the end of the output
 	}
 	text := strings.TrimSpace(strings.ToValidUTF8(result.Stdout+result.Stderr, "?"))
 	lines := strings.Split(text, "\n")
@@ -137,11 +146,7 @@ func (h *hooks) run(ctx context.Context, r sdk.Reporter, c script.Command) error
 			r.Progress("", c.Name+": "+line)
 		}
 	}
-	if result.Held {
-		p := sdk.Problemf(sdk.Unavailable, "%s ended, and left a process in the background that keeps its output open", c.Name)
-		return sdk.Hint(sdk.Permanent(p), "start what is to go on by the service manager, or with its output sent elsewhere")
-	}
-	return nil
+	return warnings, nil
 }
 
 // executables lists what certbot would run of a directory: what can be executed,

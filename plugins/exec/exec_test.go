@@ -277,12 +277,10 @@ func TestTrouble(t *testing.T) {
 		"hangs":  {"sleep 600", 500 * time.Millisecond, `the success command did not end within 500ms and was stopped`},
 		"floods": {"yes", 0, `the success command printed more than \d+ MiB and was stopped`},
 		"dies":   {"kill -SEGV $$", 0, `the success command was ended by the signal SIGSEGV`},
-		"stays":  {"sleep 600 & echo $! >$PIDFILE", 0, `the success command ended, and left a process in the background`},
 		"absent": {"true; /nowhere/hook", 0, `the success command ended with exit status 127`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pid := filepath.Join(t.TempDir(), "pid")
-			h := configured(t, settings{Success: tt.command, Limit: tt.limit, Env: map[string]string{"PIDFILE": pid}})
+			h := configured(t, settings{Success: tt.command, Limit: tt.limit})
 			_, err := h.Run(t.Context(), certificate(sdk.EventSuccess), &recorder{})
 			if err == nil || !regexp.MustCompile(tt.want).MatchString(err.Error()) {
 				t.Fatalf("%v; want %s", err, tt.want)
@@ -290,8 +288,34 @@ func TestTrouble(t *testing.T) {
 			if p := sdk.ProblemOf(err); p.Hint == "" {
 				t.Error("there is no advice")
 			}
-			kill(t, read(t, pid))
 		})
+	}
+}
+
+// What a command leaves in the background with its output is a warning, and fails
+// nothing.
+func TestLeftInTheBackground(t *testing.T) {
+	line := "sleep 600 & echo $! >>$PIDS"
+	for event, s := range map[string]settings{
+		sdk.EventPre:     {PreHook: line},
+		sdk.EventAttempt: {Pre: line},
+		sdk.EventSuccess: {DeployHook: line, Success: line},
+	} {
+		pids := filepath.Join(t.TempDir(), "pids")
+		s.Env = map[string]string{"PIDS": pids}
+		result, err := configured(t, s).Run(t.Context(), certificate(event), &recorder{})
+		left := strings.Fields(read(t, pids))
+		for _, pid := range left {
+			kill(t, pid)
+		}
+		if err != nil || len(result.Warnings) != len(left) {
+			t.Fatalf("%s: %+v, %v", event, result, err)
+		}
+		for _, p := range result.Warnings {
+			if !strings.Contains(p.Error(), " ended, and left a process in the background") || p.Hint == "" {
+				t.Errorf("%s: %+v", event, p)
+			}
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ func (e *external) call(ctx context.Context, stage string, o object, r sdk.Repor
 		Limit: e.settings.HandlerTimeout, LimitSetting: "handler_timeout",
 		Hint: "run it by hand with the same argument and mend what it says; one that does not know a stage prints NotImplemented and nothing else",
 	})
+	result.Warn(r)
 	switch {
 	case err == nil:
 		tell(name, result, r)

@@ -238,6 +238,18 @@ func TestAHandlerThatHangs(t *testing.T) {
 	}
 }
 
+func TestAHandlerThatLeavesAProcess(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "gate")
+	must(t, syscall.Mkfifo(fifo, 0o600))
+	e := byHandler(t, nil, "cat "+fifo+" &")
+	r := &recorder{}
+	must(t, e.call(t.Context(), "pre-perform", nil, r))
+	must(t, os.WriteFile(fifo, nil, 0o600)) // now it can end
+	if said := r.said[sdk.Stderr]; !strings.Contains(said, "the stage pre-perform, ended, and left a process in the background") {
+		t.Errorf("said %q", said)
+	}
+}
+
 func TestDehydratedMode(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	t.Setenv("LOG", log)

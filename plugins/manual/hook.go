@@ -117,6 +117,7 @@ func (m *manual) run(ctx context.Context, setting, line string, c sdk.Challenge,
 		Name: name, Line: line, Env: script.Environ(env, variables...),
 		Limit: m.settings.HookTimeout, LimitSetting: "hook_timeout", Output: maxOutput,
 	})
+	result.Warn(r)
 	if err != nil && (m.settings.Strict || !result.Exited) {
 		return result.Stdout, sdk.Subject(err, setting)
 	}
@@ -126,9 +127,6 @@ func (m *manual) run(ctx context.Context, setting, line string, c sdk.Challenge,
 	}
 	if result.Tail != "" {
 		r.Progress("", fmt.Sprintf("%s printed: %s", name, result.Tail))
-	}
-	if result.Held {
-		r.Progress("", name+" left a process in the background that keeps its output open; send that one's output elsewhere, and the next step need not wait for it")
 	}
 	return result.Stdout, nil
 }

@@ -226,6 +226,9 @@ func TestHooksThatHangFloodForkOrDie(t *testing.T) {
 		if want == "" != (p == nil) || p != nil && !strings.HasPrefix(p.Error(), want) {
 			t.Errorf("%s: %+v", line, p)
 		}
+		if said := r.said[sdk.Stderr]; want == "" != strings.Contains(said, "warning: the auth_hook for a.test ended, and left a process in the background") {
+			t.Errorf("%s: said %q", line, said)
+		}
 		m.settings.HookTimeout = time.Minute
 		clean(t, m, c)
 		if got := read(t, dir+"/log"); got != "cleaned\n" {

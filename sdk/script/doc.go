@@ -13,7 +13,8 @@
 // shell, leads the group and sees to that. Its standard input is empty
 // unless it is given one; what it prints is kept up to a limit. A process that
 // it leaves in the background when it ends by itself is left alone, as a shell
-// would.
+// would; one that holds the output is not waited for, but told of by
+// [Result.Warn].
 //
 // The error of [Run] is an [sdk.Problem] with the end of the output as its
 // detail; [Result.Exited] tells an exit with another code than 0 from everything

@@ -19,6 +19,8 @@ type output struct {
 	tail  []byte
 	total int
 	cut   bool
+	// left says that nobody wants it any more.
+	left bool
 }
 
 func newOutput(c Command, overflow func()) *output {
@@ -29,17 +31,11 @@ func newOutput(c Command, overflow func()) *output {
 	return o
 }
 
-// stream gives what takes one of the streams, and passes it on.
-func (o *output) stream(i int, to io.Writer) io.Writer {
-	if to == nil {
-		return keeper{o, i}
-	}
-	return io.MultiWriter(keeper{o, i}, to)
-}
-
+// keeper takes one of the streams, and passes it on.
 type keeper struct {
 	output *output
 	stream int
+	to     io.Writer
 }
 
 func (k keeper) Write(b []byte) (int, error) {
@@ -47,7 +43,12 @@ func (k keeper) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.total += len(b)
-	if o.total > flood {
+	switch flooded := o.total > flood; {
+	case flooded && o.left:
+		return 0, errFlood
+	case o.left:
+		return len(b), nil
+	case flooded:
 		o.overflow()
 	}
 	kept := &o.kept[k.stream]
@@ -61,12 +62,17 @@ func (k keeper) Write(b []byte) (int, error) {
 	if over := len(o.tail) - tailLimit; over > 0 {
 		o.tail = append(o.tail[:0], o.tail[over:]...)
 	}
+	if k.to != nil {
+		return k.to.Write(b)
+	}
 	return len(b), nil
 }
 
+// result is what was kept; what comes later is not, nor is it passed on.
 func (o *output) result() Result {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.left = true
 	r := Result{Stdout: o.kept[0].String(), Stderr: o.kept[1].String(), Cut: o.cut}
 	// A message to the host must be valid UTF-8.
 	r.Tail = strings.TrimSpace(strings.ToValidUTF8(string(o.tail), "?"))

@@ -82,8 +82,10 @@ type Result struct {
 	// Tail is the end of both as they came, valid UTF-8 without space around it.
 	Tail string
 	// Held says that a process which it left in the background kept its output
-	// open: what that one prints later is lost.
+	// open: what that one prints later is lost. See [Result.Warning].
 	Held bool
+
+	name string
 }
 
 var (
@@ -114,14 +116,14 @@ func Run(ctx context.Context, c Command) (Result, error) {
 	}()
 	e := <-ended
 	r := out.result()
-	r.Started = e.state != nil
+	r.Started, r.name = e.state != nil, c.name()
 	switch {
 	case e.stopped:
 		return r, c.stopped(ctx, context.Cause(running), r)
 	case !r.Started:
 		return r, e.err
 	}
-	r.Held = errors.Is(e.err, exec.ErrWaitDelay)
+	r.Held = e.held
 	return c.judge(e.state, e.err, r)
 }
 
@@ -129,6 +131,7 @@ func Run(ctx context.Context, c Command) (Result, error) {
 type end struct {
 	state   *os.ProcessState
 	stopped bool
+	held    bool
 	err     error
 }
 
@@ -140,13 +143,24 @@ func (c Command) work(ctx context.Context, out *output) end {
 		return end{err: fmt.Errorf("run %s: %w", c.name(), err)}
 	}
 	defer g.release()
-	cmd, err := c.start(ctx, g.group(), out)
+	s, err := out.open(c.Stdout, c.Stderr)
+	if err != nil {
+		return end{err: fmt.Errorf("run %s: %w", c.name(), err)}
+	}
+	cmd, err := c.start(ctx, g.group(), s)
+	s.close()
 	if err != nil {
 		return end{stopped: ctx.Err() != nil, err: c.unstarted(err)}
 	}
-	err = cmd.Wait()
-	e := end{state: cmd.ProcessState, err: err}
-	if e.stopped = err != nil && ctx.Err() != nil && !errors.Is(err, exec.ErrWaitDelay); e.stopped {
+	if err = cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it did not read all of its input
+	}
+	e := end{state: cmd.ProcessState, stopped: err != nil && ctx.Err() != nil, err: err}
+	held, err := s.await()
+	if e.err == nil {
+		e.err = err
+	}
+	if e.held = held && !e.stopped; e.stopped {
 		// What it started and what does not heed SIGTERM.
 		_ = syscall.Kill(-g.group(), syscall.SIGKILL)
 	}
@@ -156,13 +170,13 @@ func (c Command) work(ctx context.Context, out *output) end {
 // start starts it: by an interpreter if the kernel does not know what it is, as a
 // shell does with a script that has no first line, and again for a while if it
 // is being written.
-func (c Command) start(ctx context.Context, group int, out *output) (*exec.Cmd, error) {
+func (c Command) start(ctx context.Context, group int, s *streams) (*exec.Cmd, error) {
 	path, args := c.Path, c.Args
 	if c.Line != "" {
 		path, args = shell, []string{"-c", c.Line}
 	}
 	for attempt := 0; ; attempt++ {
-		cmd := c.build(ctx, group, out, path, args)
+		cmd := c.build(ctx, group, s, path, args)
 		err := cmd.Start()
 		switch {
 		case errors.Is(err, syscall.ENOEXEC) && attempt == 0:
@@ -184,10 +198,10 @@ func (c Command) start(ctx context.Context, group int, out *output) (*exec.Cmd, 
 	}
 }
 
-func (c Command) build(ctx context.Context, group int, out *output, path string, args []string) *exec.Cmd {
+func (c Command) build(ctx context.Context, group int, s *streams, path string, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env, cmd.Dir = c.Env, c.Dir
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, out.stream(0, c.Stdout), out.stream(1, c.Stderr)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, s.write[0], s.write[1]
 	cmd.ExtraFiles = c.Files
 	cmd.SysProcAttr = owned(group)
 	cmd.WaitDelay = grace
@@ -195,6 +209,7 @@ func (c Command) build(ctx context.Context, group int, out *output, path string,
 		if cmd.Process.Signal(syscall.Signal(0)) != nil {
 			return os.ErrProcessDone
 		}
+		s.until = time.Now().Add(grace)
 		return syscall.Kill(-group, syscall.SIGTERM)
 	}
 	return cmd
@@ -212,7 +227,7 @@ func (c Command) judge(state *os.ProcessState, waited error, r Result) (Result, 
 	case state.Success():
 		r.Exited = true
 		var exit *exec.ExitError
-		if waited == nil || r.Held || errors.As(waited, &exit) {
+		if waited == nil || errors.As(waited, &exit) {
 			return r, nil
 		}
 		// It ended well, but what it printed could not be passed on.

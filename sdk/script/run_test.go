@@ -184,10 +184,43 @@ func TestWhatIsLeftInTheBackgroundStays(t *testing.T) {
 	alive(t, strings.TrimSpace(r.Stdout))
 	must(t, os.WriteFile(fifo, nil, 0o600)) // now it can end
 	r, err = Run(t.Context(), Command{Line: "cat " + fifo + " >/dev/null 2>&1 & echo $!"})
-	if err != nil || r.Held {
+	if err != nil || r.Held || r.Warning() != nil {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	must(t, os.WriteFile(fifo, nil, 0o600))
+}
+
+// What it prints is read on, so that it is not ended by its next word.
+func TestWhatIsLeftInTheBackgroundCanPrint(t *testing.T) {
+	dir := t.TempDir()
+	gate, end := filepath.Join(dir, "gate"), filepath.Join(dir, "end")
+	must(t, syscall.Mkfifo(gate, 0o600))
+	var live strings.Builder
+	r, err := Run(t.Context(), Command{
+		Name: "the hook", Stdout: &live,
+		Line: "trap '' PIPE; (cat " + gate + " >/dev/null; if echo late; then echo well >" + end + "; else echo lost >" + end + "; fi) & echo now $!",
+	})
+	must(t, err)
+	must(t, os.WriteFile(gate, nil, 0o600))
+	gone(t, strings.Fields(r.Stdout)[1])
+	text, err := os.ReadFile(end)
+	must(t, err)
+	if !r.Held || string(text) != "well\n" || live.String() != r.Stdout || strings.Contains(r.Stdout, "late") {
+		t.Errorf("%+v; it says %s", r, text)
+	}
+	p := r.Warning()
+	if p == nil || !strings.HasPrefix(p.Error(), "the hook ended, and left a process in the background") || p.Hint == "" {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestAFloodFromTheBackgroundIsStopped(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	must(t, syscall.Mkfifo(gate, 0o600))
+	r, err := Run(t.Context(), Command{Line: "(cat " + gate + "; exec yes) & echo $!"})
+	must(t, err)
+	must(t, os.WriteFile(gate, nil, 0o600))
+	gone(t, strings.TrimSpace(r.Stdout))
 }
 
 func file(t *testing.T, dir, name, text string, mode os.FileMode) string {
