@@ -167,6 +167,9 @@ func (e *Engine) recoverDeploy(ctx context.Context, t *team, entry journal.Entry
 		return err
 	}
 	defer unlock()
+	if l.Targets[d.Instance.Name].Deployed > d.To {
+		return nil // a later deployment has ended well, which this would take back
+	}
 	instance, err := t.recall(ctx, d.Lineage, d.Instance)
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
@@ -46,4 +48,29 @@ func TestRollbackRepeated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What could not be undone in time does not take back a later deployment.
+func TestOvertakenDeployment(t *testing.T) {
+	t.Parallel()
+	s := newRig(t, testca.Options{}).state(t)
+	s.mustRun(command{Names: []string{"site"}})
+	if trace, killed, err := s.run(command{Names: []string{"site"}, Force: true, KillOn: "after Restart by files"}); !killed {
+		t.Fatalf("not killed: %v, %q", err, trace)
+	}
+	s.quiet()
+	left, away := filepath.Join(s.dir, "state", "journal"), filepath.Join(s.dir, "left")
+	if err := os.Rename(left, away); err != nil {
+		t.Fatal(err)
+	}
+	s.mustRun(command{Names: []string{"site"}, Force: true})
+	s.finished(3)
+	if err := os.RemoveAll(left); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, left); err != nil {
+		t.Fatal(err)
+	}
+	s.mustRun(command{})
+	s.finished(3)
 }
