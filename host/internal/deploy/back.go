@@ -46,7 +46,13 @@ func (w *work) revive(ctx context.Context) error {
 	if err := w.target.ConfigTest(w.operation(ctx, "test-back"), w); err != nil {
 		return fmt.Errorf("test the configuration: %w", err)
 	}
-	if err := w.target.Restart(w.operation(ctx, "restart-back"), w); err != nil {
+	err := w.target.Restart(w.operation(ctx, "restart-back"), w)
+	var problem *sdk.Problem
+	if w.stopped = !broken(err) && errors.As(err, &problem) && problem.Code == sdk.NotRunning; w.stopped {
+		w.Story.Warn(w.cert.Lineage, "%s is not running, so it serves what is put back once it is started", w.name())
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("restart: %w", err)
 	}
 	return nil

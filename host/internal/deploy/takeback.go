@@ -64,12 +64,13 @@ func TakeBack(ctx context.Context, d Deps, t Target, before model.Target, p Past
 	}
 	err = w.revive(ctx)
 	open := broken(err) // it may serve the old files still: the journal keeps it
-	if err == nil && w.from > 0 {
+	shows := w.from > 0 && !w.stopped
+	if err == nil && shows {
 		err = w.served(ctx, after.Endpoints, p.LeafPEM, "the certificate of before")
 	}
 	if err != nil {
 		after.Error = err.Error()
-	} else if after.Error = ""; w.from > 0 && len(after.Endpoints) > 0 {
+	} else if after.Error = ""; shows && len(after.Endpoints) > 0 {
 		after.Proven = w.from
 	}
 	if d.Keep != nil {

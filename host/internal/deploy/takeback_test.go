@@ -129,6 +129,32 @@ func TestTakeBackIsNotCutOff(t *testing.T) {
 	}
 }
 
+// What does not run serves nothing: it has nothing to be put back to, in a
+// deployment, in a recovery, or on the user's word.
+func TestBackOfWhatIsStopped(t *testing.T) {
+	stopped := sdk.Problemf(sdk.NotRunning, "it does not run")
+	f := newTarget(t)
+	f.fail["restart"], f.fail["restart 2"] = stopped, stopped
+	if _, err := f.run(t.Context(), nil, model.Target{}); !errors.Is(err, stopped) || f.done != 1 || f.pointer != 0 || len(f.warnings) != 2 {
+		t.Errorf("deployment: %v, done %d times, warnings %q", err, f.done, f.warnings)
+	}
+	f = newTarget(t)
+	f.fail["restart"] = stopped
+	in := Interrupted{
+		Begun: Begun{Lineage: "cert", To: 4, RunID: "run-0", Identifiers: certificate.Identifiers},
+		Entry: f, Checkpoint: "c1", Restarting: true,
+	}
+	if refused, err := Recover(t.Context(), f.deps(), f.target(), in); err != nil || refused != nil {
+		t.Errorf("recovery: %v, refused: %v", err, refused)
+	}
+	f, before, p := taken(t)
+	f.fail["restart"] = stopped
+	after, changed, err := TakeBack(t.Context(), f.deps(), f.target(), before, p)
+	if err != nil || !changed || after.Deployed != 3 || after.Proven != 0 || f.done != 1 || len(f.warnings) != 1 {
+		t.Errorf("on the user's word: %+v, %v, done %d times, warnings %q", after, err, f.done, f.warnings)
+	}
+}
+
 func TestPreview(t *testing.T) {
 	f := newTarget(t)
 	f.report["deploy *.a.test"] = func(r sdk.Reporter) { r.Result(sdk.Result{Diff: "one\n"}); r.Result(sdk.Result{Diff: "two\n"}) }

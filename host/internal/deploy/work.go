@@ -35,6 +35,8 @@ type work struct {
 	unsure     bool
 	rolledBack bool
 	restarted  bool
+	// stopped: the server did not run when it was to serve again.
+	stopped bool
 
 	mu sync.Mutex
 	// staging are the names that results without a server's name are about.
