@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,7 +171,9 @@ func TestDeployIntoDebianLayout(t *testing.T) {
 	_, err := a.Save(during(t.Context(), "b.test", "enhance"), sdk.SaveRequest{Title: "enhanced"}, r)
 	must(t, err)
 	must(t, a.Restart(during(t.Context(), "b.test", "restart-2"), r))
-	if !s.until(func() bool { return s.get(s.addr4(s.http), "b.test", "/x?y=z") == "301 https://b.test/x?y=z" }) {
+	if !s.until(func() bool {
+		return s.get(s.addr4(s.http), "b.test", "/x?y=z") == fmt.Sprintf("301 https://b.test:%d/x?y=z", s.https)
+	}) {
 		t.Error("httpd ended")
 	}
 	must(t, a.Rollback(during(t.Context(), "b.test", "rollback"), 2, r))

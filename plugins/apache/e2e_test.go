@@ -268,7 +268,9 @@ func TestEnhancedFlow(t *testing.T) {
 	p := newProgram(s)
 	p.succeeds("run", "--apache", "-d", "b.test", "--redirect", "--hsts")
 	s.serves("b.test", p.live("b.test"))
-	if !s.until(func() bool { return s.get(s.addr6(s.http), "b.test", "/x") == "301 https://b.test/x" }) {
+	if !s.until(func() bool {
+		return s.get(s.addr6(s.http), "b.test", "/x") == fmt.Sprintf("301 https://b.test:%d/x", s.https)
+	}) {
 		t.Error("httpd ended")
 	}
 	if got := read(t, filepath.Join(s.root, "sites-available", "b-le-ssl.conf")); strings.Count(got, hstsHeader) != 1 {

@@ -17,12 +17,19 @@ const (
 )
 
 const (
-	redirectTarget = "https://%{SERVER_NAME}%{REQUEST_URI}"
-	redirectFlags  = "[END,NE,R=permanent]"
-	hstsHeader     = "Strict-Transport-Security"
+	redirectFlags = "[END,NE,R=permanent]"
+	hstsHeader    = "Strict-Transport-Security"
 	// A year, as the preload lists want it at least.
 	hstsValue = "max-age=31536000"
 )
+
+// redirectTarget is where the rule leads.
+func redirectTarget(httpsPort string) string {
+	if httpsPort == "443" {
+		return "https://%{SERVER_NAME}%{REQUEST_URI}"
+	}
+	return "https://%{SERVER_NAME}:" + httpsPort + "%{REQUEST_URI}"
+}
 
 // ready finds the virtual host that serves a name by TLS.
 func (c *config) ready(name, httpsPort string) (*vhost, error) {
@@ -57,11 +64,11 @@ func (a *apache) redirect(ws *workspace, facts facts, name string) (effect, erro
 	}
 	if len(plain) == 0 {
 		listens := c.ensureListen(httpPort, httpsPort, false)
-		return effect{listens: listens, note: "a virtual host of its own redirects to https"}, c.redirectVhost(secure, name, httpPort)
+		return effect{listens: listens, note: "a virtual host of its own redirects to https"}, c.redirectVhost(secure, name, httpPort, redirectTarget(httpsPort))
 	}
 	present := true
 	for _, v := range plain {
-		done, err := c.redirectIn(v, name)
+		done, err := c.redirectIn(v, name, redirectTarget(httpsPort))
 		if err != nil {
 			return effect{}, err
 		}
@@ -75,7 +82,7 @@ func (a *apache) redirect(ws *workspace, facts facts, name string) (effect, erro
 
 // redirectIn puts the redirect into a plain virtual host, and says whether it was
 // there.
-func (c *config) redirectIn(v *vhost, name string) (present bool, err error) {
+func (c *config) redirectIn(v *vhost, name, target string) (present bool, err error) {
 	var engine place
 	var conditions, ours []place
 	foreign, byRule := false, false
@@ -88,7 +95,7 @@ func (c *config) redirectIn(v *vhost, name string) (present bool, err error) {
 		case p.node.is("RewriteRule"):
 			all := len(conditions) == 0 && rewritesToHTTPS(p.node) && catchesAll(p.node)
 			switch {
-			case isOurs(p.node) && len(conditions) > 0:
+			case isOurs(p.node, target) && len(conditions) > 0:
 				ours = conditions
 			default:
 				foreign = true
@@ -119,7 +126,7 @@ func (c *config) redirectIn(v *vhost, name string) (present bool, err error) {
 	default:
 		v.prepend(start + "RewriteEngine on\n" +
 			start + written("RewriteCond", conditionFor(name)...) + "\n" +
-			start + "RewriteRule ^ " + redirectTarget + " " + redirectFlags + "\n")
+			start + "RewriteRule ^ " + target + " " + redirectFlags + "\n")
 	}
 	if off {
 		engine.set("on")
@@ -136,9 +143,9 @@ func catchesAll(n *node) bool {
 }
 
 // isOurs knows the rule that is written here, and that certbot writes.
-func isOurs(n *node) bool {
+func isOurs(n *node, target string) bool {
 	args := words(n.args)
-	return len(args) == 3 && args[0] == "^" && args[1] == redirectTarget && args[2] == redirectFlags
+	return len(args) == 3 && args[0] == "^" && args[1] == target && args[2] == redirectFlags
 }
 
 // conditionFor is the test of RewriteCond for a name.
@@ -155,7 +162,7 @@ func isConditionFor(n *node, name string) bool {
 }
 
 // redirectVhost makes a virtual host that only redirects one name.
-func (c *config) redirectVhost(secure *vhost, name, httpPort string) error {
+func (c *config) redirectVhost(secure *vhost, name, httpPort, target string) error {
 	file := "le-redirect-" + strings.ReplaceAll(name, "*", "_") + ".conf"
 	dir := filepath.Join(c.facts.serverRoot, "sites-available")
 	if !c.ws.isDir(dir) {
@@ -185,7 +192,7 @@ func (c *config) redirectVhost(secure *vhost, name, httpPort string) error {
 		directive = "ServerName " + secure.sample(name) + "\n    ServerAlias " + name
 	}
 	c.ws.put(real, fmt.Sprintf("<VirtualHost %s>\n    %s\n    RewriteEngine on\n    %s\n    RewriteRule ^ %s %s\n</VirtualHost>\n",
-		strings.Join(hosts, " "), directive, written("RewriteCond", conditionFor(name)...), redirectTarget, redirectFlags))
+		strings.Join(hosts, " "), directive, written("RewriteCond", conditionFor(name)...), target, redirectFlags))
 	next, err := load(c.ws, c.facts)
 	if err == nil && next.files[real] == nil {
 		next.enableSite(real)
