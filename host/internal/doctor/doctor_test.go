@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,28 +73,37 @@ func TestClock(t *testing.T) {
 
 func TestCA(t *testing.T) {
 	now := time.Now()
+	var mu sync.Mutex
 	answer, date := "", now
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		w.Header().Set("Date", date.UTC().Format(http.TimeFormat))
 		_, _ = w.Write([]byte(answer))
 	}))
 	defer server.Close()
+	say := func(text string, at time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		answer, date = text, at
+	}
 	ask := func(agreed string) []Finding {
 		return CA(t.Context(), server.Client(), server.URL, agreed, func() time.Time { return now })
 	}
 	want(t, ask(""), Problem, "does not answer with JSON")
-	answer = `{}`
+	say(`{}`, now)
 	want(t, ask(""), Problem, "is no ACME directory")
-	answer = `{"newOrder":"x","meta":{"termsOfService":"terms-2","other":[1]}}`
+	const directory = `{"newOrder":"x","meta":{"termsOfService":"terms-2","other":[1]}}`
+	say(directory, now)
 	for _, agreed := range []string{"", "terms-2"} {
 		if found := ask(agreed); len(found) != 1 || found[0].Level != OK {
 			t.Errorf("agreed %q: %+v", agreed, found)
 		}
 	}
 	want(t, ask("terms-1"), Warning, "terms-2")
-	date = now.Add(-10 * time.Minute)
+	say(directory, now.Add(-10*time.Minute))
 	want(t, ask(""), Problem, " ahead of the CA")
-	date = now.Add(time.Hour)
+	say(directory, now.Add(time.Hour))
 	want(t, ask(""), Problem, " behind the CA")
 	server.Close()
 	want(t, ask(""), Problem, "cannot be asked")
@@ -103,15 +114,15 @@ func TestResolver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rcode := dns.RcodeSuccess
+	var rcode atomic.Int32 // RcodeSuccess
 	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		_ = w.WriteMsg(new(dns.Msg).SetRcode(q, rcode))
+		_ = w.WriteMsg(new(dns.Msg).SetRcode(q, int(rcode.Load())))
 	})}
 	served := make(chan error, 1)
 	go func() { served <- server.ActivateAndServe() }()
 	address := conn.LocalAddr().String()
 	want(t, []Finding{Resolver(t.Context(), address)}, OK, address)
-	rcode = dns.RcodeRefused
+	rcode.Store(dns.RcodeRefused)
 	want(t, []Finding{Resolver(t.Context(), address)}, Problem, "REFUSED")
 	if err := server.ShutdownContext(context.Background()); err != nil {
 		t.Fatal(err)
