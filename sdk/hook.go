@@ -9,7 +9,7 @@ import (
 // they come.
 const (
 	// EventStart: once in a run, before anything else. An error gives up every
-	// certificate that uses the instance.
+	// certificate that uses the instance, due or not.
 	EventStart = "start"
 	// EventUnchanged: a certificate was not due. An error makes it count as failed,
 	// unless the user allows it.

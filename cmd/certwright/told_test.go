@@ -177,6 +177,9 @@ func TestTold(t *testing.T) {
 	s.expect("start unchanged finish", all)
 	s.is("unchanged", all[1].Live && all[1].There && all[1].PEM, all[1])
 
+	all = s.run(1, []string{"TOLD_FAILS=start"}, "renew")
+	s.expect("start finish", all)
+
 	// Its failure is the certificate's, unless the user allows it.
 	all = s.run(1, []string{"TOLD_FAILS=unchanged"}, "renew")
 	s.expect("start unchanged finish", all)

@@ -231,10 +231,19 @@ func (c *Certificate) Success(ctx context.Context, u model.Untold, v Version) er
 }
 
 // Unchanged tells that a certificate is not due, DryRun that it could be
-// obtained.
+// obtained. An error of start is the certificate's although it is not due.
 func (c *Certificate) Unchanged(ctx context.Context, v Version) error {
 	if c == nil {
 		return nil
+	}
+	for _, m := range c.members {
+		if _, err := m.Hook(ctx); err != nil || !m.Wants(sdk.EventStart) {
+			continue // tell speaks of those that are not running
+		}
+		warnings, err := c.run.first(ctx, m.process, &m.start, sdk.EventStart)
+		if err := c.settle(m.process, sdk.EventStart, warnings, err); err != nil {
+			return err
+		}
 	}
 	_, err := c.tell(ctx, v.event(sdk.EventUnchanged))
 	return err

@@ -141,6 +141,7 @@ func TestRules(t *testing.T) {
 		"success fails and warns":        {fails: "success", warns: "success", told: pre + "issued success ", err: "at success: no good", warned: "at success: so so"},
 		"success does both, forbidden":   {fails: "success", warns: "success", rules: model.HookRules{AllowSuccess: no()}, told: pre + "issued success ", err: "at success: no good; hook h failed at success: so so"},
 		"not due":                        {idle: true, told: "start unchanged "},
+		"start fails, not due":           {idle: true, fails: "start", told: "start ", err: "hook h failed at start: no good"},
 		"unchanged fails":                {idle: true, fails: "unchanged", told: "start unchanged ", err: "hook h failed at unchanged: no good"},
 		"unchanged fails, allowed":       {idle: true, fails: "unchanged", rules: model.HookRules{AllowSuccess: yes()}, told: "start unchanged ", warned: "at unchanged"},
 		"unchanged warns":                {idle: true, warns: "unchanged", told: "start unchanged ", warned: "at unchanged: so so"},

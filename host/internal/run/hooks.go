@@ -157,7 +157,7 @@ func (e *Engine) unchanged(ctx context.Context, r model.Request, t *team) (model
 	if l.Untold != nil && !e.DryRun {
 		return e.catchUp(ctx, r, t)
 	}
-	if !c.Wants(sdk.EventUnchanged) {
+	if !c.Wants(sdk.EventStart, sdk.EventUnchanged) {
 		return l, nil
 	}
 	v, err := e.version(l)
