@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/certwright/certwright/host/internal/journal"
 	"github.com/certwright/certwright/host/internal/model"
@@ -128,7 +129,8 @@ func (e *Engine) resumable(r model.Request) (url string, done func() error) {
 		return "", nil
 	}
 	delete(e.resume, r.Name)
-	return o.OrderURL, o.done
+	// An order that fails is followed by another one, which has a place too.
+	return o.OrderURL, sync.OnceValue(o.done)
 }
 
 // forget drops the keys of orders that nobody went on with.
