@@ -118,7 +118,7 @@ cross:
 reproducible:
 	@./.ci/reproducible
 
-## lint: format, vet, golangci-lint with the import table, and the protocol's own rules
+## lint: format, vet, golangci-lint with the import table, the protocol's own rules, and what it must not break
 lint: tools vet proto-check
 	@bad=$$(gofmt -l $(wildcard cmd host sdk plugins examples)); \
 	if [ -n "$$bad" ]; then echo "not formatted by gofmt (run gofmt -w on them):"; echo "$$bad"; exit 1; fi
@@ -144,6 +144,7 @@ proto-check: tools
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; cp -R sdk/proto "$$dir/"; \
 	TOOLS=$(TOOLS) ./.ci/proto "$$dir/proto"; \
 	diff -r sdk/proto "$$dir/proto" >"$$dir/diff" || { head -20 "$$dir/diff"; echo "sdk/proto is stale: run make proto and commit the result"; exit 1; }
+	@TOOLS=$(TOOLS) ./.ci/breaking sdk/proto
 
 tools: $(TOOL_STAMPS)
 
