@@ -18,6 +18,7 @@
 // [Draft.Symlink], [Draft.Remove] and [Draft.Mkdir] change and register at once;
 // [Draft.Undo] registers a command. [Edits] does on top of a store what the
 // contract asks of an installer's Save and Rollback, and [Diff] shows a change.
+// [Remote] does it for an installer that works by an API and edits no file.
 //
 // A process may die at any instant, a machine may lose power: after the next
 // Recover every file is byte for byte what it was before the draft or before the
