@@ -52,7 +52,7 @@ SHELL       := /bin/sh
 UMASK       := umask 022;
 
 .DELETE_ON_ERROR:
-.PHONY: all build install demo test test-all lint fuzz proto bench clean \
+.PHONY: all build install demo test test-all lint fuzz proto bench docs clean \
         packages vet tools proto-check cross race reproducible FORCE
 
 all: build
@@ -155,6 +155,10 @@ $(TOOLS)/.protoc-gen-go-grpc-v%: MODULE = google.golang.org/grpc/cmd/protoc-gen-
 $(TOOL_STAMPS):
 	@echo "installing $(MODULE)@v$(lastword $(subst -v, ,$@)) (once; minutes on a small machine)"
 	@mkdir -p $(TOOLS); GOBIN=$(TOOLS) $(GO) install $(MODULE)@v$(lastword $(subst -v, ,$@)); touch $@
+
+## docs: the pages that are written from what the plugins say of themselves, docs/plugins
+docs: build
+	@$(BUILD)/bin/certwright plugins pages docs/plugins $(PLUGINS) --config-dir $(BUILD)
 
 ## clean: what the targets above made
 clean:

@@ -57,8 +57,11 @@ func PluginList(ctx context.Context, b Base) error {
 }
 
 // PluginDescribe shows what a plugin says of itself. With settings given for it on
-// the command line, those that they bring along are shown too.
-func PluginDescribe(ctx context.Context, b Base, name string, args config.Args) error {
+// the command line, those that they bring along are shown too. markdown: as a page.
+func PluginDescribe(ctx context.Context, b Base, name string, args config.Args, markdown bool) error {
+	if markdown && b.Terminal.JSON {
+		return UsageError(errors.New("--markdown and --json contradict each other"))
+	}
 	c := &checker{base: b, secrets: &report.Secrets{}, described: map[string]run.Described{}}
 	b.Terminal.Redact = c.secrets.Redact
 	var err error
@@ -88,6 +91,10 @@ func PluginDescribe(ctx context.Context, b Base, name string, args config.Args) 
 		if err != nil {
 			return UsageError(err)
 		}
+	}
+	if markdown {
+		b.Terminal.Print(report.Reference(d, d.Homepage))
+		return nil
 	}
 	b.Terminal.Description(d)
 	return nil

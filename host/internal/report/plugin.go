@@ -74,19 +74,11 @@ func (t *Terminal) Description(d sdk.Description) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %s\n", d.Name, d.Version, d.Summary)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "roles\t%s\n", strings.Join(d.Roles, ", "))
-	if len(d.ChallengeTypes) > 0 {
-		var types []string
-		for _, ct := range d.ChallengeTypes {
-			types = append(types, fmt.Sprintf("%s (%s)", ct.Type, strings.Join(ct.IdentifierTypes, ", ")))
-		}
-		fmt.Fprintf(w, "challenges\t%s\n", strings.Join(types, ", "))
+	for _, row := range facts(d) {
+		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 	}
 	for _, line := range model.PermissionLines(d.Permissions) {
-		if line == model.Unconfined && d.Permissions.Reason != "" {
-			line += ": " + d.Permissions.Reason
-		}
-		fmt.Fprintf(w, "may\t%s\n", line)
+		fmt.Fprintf(w, "may\t%s\n", withReason(line, d.Permissions))
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 	if len(d.Settings) > 0 {

@@ -262,4 +262,12 @@ func TestPlugins(t *testing.T) {
 		s.Checked(nil, 0, 1)
 		s.Version("1.2.3")
 	})
+	d.DNS, d.Serial, d.Env, d.HookEvents = sdk.SelfDNS, true, sdk.UserEnv, []string{"pre", "post"}
+	d.Settings[1].Doc = "a|b <c>"
+	d.ExclusiveResources = []sdk.Resource{
+		{Kind: "tcp", Value: sdk.FromSetting("http_port")}, {Kind: "server", Value: sdk.FromSetting("path")},
+		{Kind: "tcp", Value: sdk.Literal("80")}, {Kind: sdk.InstanceResource}, {Kind: "stdout"},
+	}
+	bare := sdk.Description{Name: "bare", Summary: "does nothing", Roles: []string{"hook"}}
+	golden(t, "reference.md", Reference(d, "elsewhere.")+Reference(bare, "")+ReferenceIndex([]sdk.Description{bare, d}))
 }
