@@ -82,6 +82,7 @@ var confined = []struct {
 var authors = map[string][]string{
 	"sdk": {"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog",
 		"google.golang.org/grpc", "google.golang.org/protobuf"},
+	"sdk/httpapi":    {"github.com/hashicorp/go-retryablehttp"},
 	"sdk/plugintest": {"github.com/miekg/dns"},
 	"sdk/checkpoint": {"golang.org/x/sys", "github.com/rogpeppe/go-internal/diff"},
 }
