@@ -196,8 +196,13 @@ func (d *Draft) finalise(title string) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, err
 	}
+	after, err := sums(d.entries)
+	if err != nil {
+		return Checkpoint{}, err
+	}
 	k := kept{id: s.nextID(done), manifest: manifest{
-		header: d.header, entries: d.entries, final: closing{Title: title, Operation: d.Operation, Created: s.now().UTC()},
+		header: d.header, entries: d.entries,
+		final: closing{Title: title, Operation: d.Operation, Created: s.now().UTC(), After: after},
 	}}
 	k.dir = filepath.Join(s.doneDir(), formatID(k.id))
 	s.step("finalise: write the title")

@@ -215,6 +215,9 @@ func (e *Edits[S]) Rollback(ctx context.Context, count int, r sdk.Reporter) erro
 	for _, c := range reverted {
 		delete(e.saved, c.Label)
 		r.Progress("", fmt.Sprintf("took back %q: %s", c.Title, strings.Join(c.Files, ", ")))
+		for _, copied := range c.Edited {
+			r.Progress("", "a file had been changed since; how it was is kept in "+copied)
+		}
 	}
 	return err
 }

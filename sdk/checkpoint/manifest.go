@@ -71,6 +71,9 @@ type closing struct {
 	Title     string    `json:"title"`
 	Operation string    `json:"operation,omitempty"`
 	Created   time.Time `json:"created"`
+	// After is the SHA-256 of each file as the checkpoint left it; a path that
+	// was no file then is not in it. Nil: not known.
+	After map[string]string `json:"after"`
 }
 
 type manifest struct {

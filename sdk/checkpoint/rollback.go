@@ -40,7 +40,8 @@ const (
 
 // Rollback reverts the newest n checkpoints in scope, newest first, and removes
 // them; it gives those that it reverted. More than there are is no error, a
-// negative number is one. If a path cannot be put back, the rest of that
+// negative number is one. A file that somebody else has changed since the
+// checkpoint is put back all the same, after a copy of it was taken. If a path cannot be put back, the rest of that
 // checkpoint is, but it is kept, and older ones are left alone, so that the call
 // can be repeated when the cause is mended. A checkpoint is not reverted while a
 // newer one out of scope, or an unfinished one, holds one of its paths.
@@ -90,16 +91,27 @@ func (s *Store) rollback(n int, scope Scope) ([]Checkpoint, error) {
 	var reverted []Checkpoint
 	var failed []error // commands, which stop nothing
 	for _, k := range inScope {
-		commands, err := s.undo(k.dir, k.manifest)
+		edited, commands, err := s.revert(k)
 		failed = append(failed, commands)
 		if err != nil {
 			err = fmt.Errorf("checkpoint %s (%s): %w", formatID(k.id), k.final.Title, err)
 			// The caller knows and decides; Recover must not go on with it.
 			return reverted, errors.Join(append(failed, err, dropIntent(filepath.Join(s.dir, undoName)))...)
 		}
-		reverted = append(reverted, k.checkpoint())
+		c := k.checkpoint()
+		c.Edited = edited
+		reverted = append(reverted, c)
 	}
 	return reverted, errors.Join(append(failed, s.intentDone())...)
+}
+
+// revert undoes a finalised checkpoint.
+func (s *Store) revert(k kept) (edited []string, commands, err error) {
+	if edited, err = s.keepEdited(k); err != nil {
+		return edited, nil, err
+	}
+	commands, err = s.undo(k.dir, k.manifest)
+	return edited, commands, err
 }
 
 func split(done []kept, label string) (in, out []kept) {
@@ -159,7 +171,7 @@ func (s *Store) completeRollback() error {
 		}
 		var commands error
 		if err == nil {
-			commands, err = s.undo(dir, m)
+			_, commands, err = s.revert(kept{id: id, dir: dir, manifest: m})
 		}
 		failed = append(failed, commands)
 		if err != nil {

@@ -54,6 +54,9 @@ type Checkpoint struct {
 	Operation string
 	// Files that were registered, sorted.
 	Files []string
+	// Edited, of a checkpoint that was reverted: copies of files that had been
+	// changed by somebody else since.
+	Edited []string
 }
 
 // Open gives the store in a directory, which must be the caller's own and is
@@ -82,6 +85,7 @@ func Open(dir string) (*Store, error) {
 //	open/TOKEN/   unfinished drafts; the manifest is flocked while one is alive
 //	done/ID/      finalised checkpoints
 //	trash/        what is only to be deleted
+//	edited/       what others had changed before a rollback
 //	undo          a rollback that is going on
 //	undone        the last rollback
 //	notes/        what is to be taken back outside of the files
