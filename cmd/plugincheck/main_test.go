@@ -93,6 +93,29 @@ func TestFailureIsExplained(t *testing.T) {
 	}
 }
 
+// A plugin of the first release keeps the contract as it is checked today.
+func TestFrozenPluginPasses(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "certwright-plugin-v1plugin")
+	build := exec.CommandContext(t.Context(), "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", binary, ".")
+	build.Dir = filepath.Join(root, "sdk", "testdata", "v1plugin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	www, target := t.TempDir(), filepath.Join(t.TempDir(), "target.pem")
+	t.Setenv("FROZEN_TOKEN", "t0ken-of-v1plugin")
+	code, stdout, stderr := plugincheck(t, "--set", "web="+www, "--set", "target="+target, "--set", "token=env:FROZEN_TOKEN",
+		"--webroot", www, "--deployed", target, binary)
+	if code != exitPassed || stderr != "" {
+		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	for _, line := range []string{"ok    http-01/seen\n", "ok    installer/rollback\n", "ok    hook/events\n"} {
+		if !strings.Contains(stdout, line) {
+			t.Errorf("stdout lacks %q:\n%s", line, stdout)
+		}
+	}
+}
+
 const adviceText = "report a challenge as done only when its response can be seen"
 
 func TestJSON(t *testing.T) {
