@@ -185,6 +185,8 @@ func (v *visit) renewals(ctx context.Context) {
 		f := doctor.Finding{Check: "renewals", Level: doctor.Warning, Text: fmt.Sprintf("%s: %s", item.Request.Name, item.Why), Hint: "run: certwright renew"}
 		switch {
 		case l.Failures != nil && l.Failures.Count > 0:
+			// After failures a plain renew may still be waiting for its time.
+			f.Hint = "mend that, then run: certwright renew --cert-name " + item.Request.Name
 			f.Level, f.Text = doctor.Problem, fmt.Sprintf("%s; it failed %d times, last with: %s", f.Text, l.Failures.Count, l.Failures.Error)
 		case l.Version != nil && late(*l.Version, v.base.now()()):
 			f.Level, f.Hint = doctor.Problem, "see that a timer runs: certwright renew"

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/certwright/certwright/host"
 )
@@ -84,7 +86,7 @@ func (c *cli) root() *cobra.Command {
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return host.UsageError(fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath()))
+		return host.UsageError(fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath()))
 	})
 	c.globalFlags(root.PersistentFlags())
 	root.AddCommand(
@@ -95,10 +97,29 @@ func (c *cli) root() *cobra.Command {
 	return root
 }
 
+// plainFlagError says in words what the library says in those of strconv.
+func plainFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	var number *strconv.NumError
+	if errors.As(err, &number) {
+		if number.Func == "ParseBool" {
+			return fmt.Errorf("--%s is true or false, not %q", invalid.GetFlag().Name, invalid.GetValue())
+		}
+		return fmt.Errorf("--%s is a number, not %q", invalid.GetFlag().Name, invalid.GetValue())
+	}
+	return err
+}
+
 // usage makes the error of an argument check one of usage.
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
+			if !cmd.HasSubCommands() && len(args) > 0 && cmd.Flags().Lookup("domain") != nil {
+				err = fmt.Errorf("%q stands alone: each name needs a -d of its own (-d a.example -d %s), and one with * needs quotes", args[0], args[0])
+			}
 			meant := ""
 			if cmd.HasSubCommands() && len(args) > 0 {
 				cmd.SuggestionsMinimumDistance = 2 // cobra's default, which it sets too late for this

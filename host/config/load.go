@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/viper"
 
+	"github.com/certwright/certwright/sdk"
+
 	"github.com/certwright/certwright/host/internal/model"
 )
 
@@ -114,6 +116,12 @@ func readFiles(dir string, explicit bool, v *viper.Viper, cfg *Config) error {
 	}
 	var errs []error
 	for _, file := range files {
+		info, err := os.Stat(file)
+		if err == nil && info.Mode().Perm()&0o002 != 0 {
+			// It names commands that are run and plugins that are started.
+			errs = append(errs, sdk.Hint(errorAt(Pos{File: file, Line: 1, Col: 1}, "everybody may write it (mode %04o)", info.Mode().Perm()), "run: chmod o-w %s", file))
+			continue
+		}
 		data, err := os.ReadFile(file)
 		if _, there := os.Lstat(file); there != nil && errors.Is(err, fs.ErrNotExist) {
 			continue // no file; a link to nothing is a mistake

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/sdk"
 )
 
 // alone keeps what the machine is configured with out of a test.
@@ -183,6 +184,19 @@ func TestDirectoryIsNoPattern(t *testing.T) {
 	}
 	if cfg, err := Load(Sources{ConfigDir: dir}); err != nil || cfg.Email != "a@example.com" {
 		t.Errorf("%+v, %v", cfg, err)
+	}
+}
+
+// TestWritableByEverybody: who may write the configuration may have commands run.
+func TestWritableByEverybody(t *testing.T) {
+	dir := write(t, map[string]string{"certwright.yaml": "email: a@b.test\n"})
+	file := filepath.Join(dir, "certwright.yaml")
+	if err := os.Chmod(file, 0o646); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(Sources{ConfigDir: dir})
+	if p := sdk.ProblemOf(err); p == nil || !strings.Contains(p.Error(), "everybody may write it (mode 0646)") || p.Hint != "run: chmod o-w "+file {
+		t.Errorf("%+v", p)
 	}
 }
 

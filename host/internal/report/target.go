@@ -18,7 +18,9 @@ func targetLine(name string, t model.Target) string {
 	case t.Proven == t.Deployed:
 		var at []string
 		for _, e := range t.Endpoints {
-			at = append(at, e.Address)
+			if !slices.Contains(at, e.Address) {
+				at = append(at, e.Address)
+			}
 		}
 		return fmt.Sprintf("%s serves version %d, proven at %s", name, t.Deployed, strings.Join(at, ", "))
 	}
