@@ -22,7 +22,7 @@ import (
 // warned of; what belongs to a lineage that another process
 // works on is left alone until that has ended.
 func (e *Engine) Recover(ctx context.Context) error {
-	e.resume, e.left, e.undone = map[string]resumed{}, map[string]bool{}, nil
+	e.resume, e.left, e.undone, e.stuck = map[string]resumed{}, map[string]bool{}, nil, map[string]error{}
 	err := e.recover(ctx, "")
 	return errors.Join(err, e.mend())
 }
@@ -57,7 +57,11 @@ func (e *Engine) recover(ctx context.Context, lineage string) error {
 			defer unlock()
 		}
 		if entry.Deploy != nil {
-			return e.recoverDeploy(ctx, t, entry)
+			err := e.recoverDeploy(ctx, t, entry)
+			if err != nil {
+				e.stuck[entry.Deploy.Instance.Name] = err
+			}
+			return err
 		}
 		return e.recoverOrder(ctx, t, *entry.Order)
 	})

@@ -35,6 +35,11 @@ func (e *Engine) Rollback(ctx context.Context, installer, lineage string, count 
 	if err != nil {
 		return nil, err
 	}
+	if err := e.stuck[installer]; err != nil {
+		// What is older must not be put over what is half undone.
+		return nil, sdk.Hint(fmt.Errorf("roll back at %s: what an interrupted run has left there could not be undone: %w", installer, err),
+			"mend that and say the same again: it is undone first")
+	}
 	var done []model.TakenBack
 	for _, back := range e.undone {
 		if back.Installer == installer && (lineage == "" || back.Lineage == lineage) {

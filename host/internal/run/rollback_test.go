@@ -3,6 +3,7 @@ package run
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
@@ -47,6 +48,46 @@ func TestRollbackRepeated(t *testing.T) {
 				s.fail("what is remembered: %+v", target)
 			}
 		})
+	}
+}
+
+// What is older is not put over what could not be undone.
+func TestRollbackThatCannotBeEnded(t *testing.T) {
+	t.Parallel()
+	s := newRig(t, testca.Options{}).state(t)
+	for range 3 {
+		s.mustRun(command{Names: []string{"site"}, Force: true})
+	}
+	s.finished(3)
+	back := command{Rollback: "files", KillOn: "journal: deploy"}
+	if trace, killed, err := s.run(back); !killed {
+		t.Fatalf("not killed: %v, %q", err, trace)
+	}
+	s.quiet()
+	back.KillOn = ""
+	site, away := filepath.Join(s.dir, "site"), filepath.Join(s.dir, "away")
+	if err := os.Rename(site, away); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(site, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := s.lineage("site").Targets["files"]
+	if _, _, err := s.run(back); err == nil || !strings.Contains(s.story.String(), "error: roll back at files: what an interrupted run has left there could not be undone") {
+		s.fail("error %v", err)
+	}
+	if err := os.Remove(site); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, site); err != nil {
+		t.Fatal(err)
+	}
+	if target := s.lineage("site").Targets["files"]; len(target.Checkpoints) != len(before.Checkpoints) {
+		s.fail("%+v was %+v", target, before)
+	}
+	s.mustRun(back)
+	if served := s.whole(); served != 2 {
+		s.fail("version %d is served", served)
 	}
 }
 

@@ -61,6 +61,9 @@ type Engine struct {
 	left map[string]bool
 	// undone is what the user had wanted to be taken back, and this run has ended.
 	undone []model.TakenBack
+	// stuck says why what an interrupted run has left at an installer could not be
+	// undone.
+	stuck map[string]error
 	// watch lets tests stand between the run and its plugins.
 	watch watch
 }
