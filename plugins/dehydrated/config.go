@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/sdk"
@@ -63,9 +65,13 @@ func readConfig(ctx context.Context, path, stateDir string) (config, error) {
 	if err != nil {
 		return c, fmt.Errorf("find dehydrated's config %s: %w", path, err)
 	}
-	if info, err := os.Stat(path); err != nil || info.IsDir() {
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() {
 		p := sdk.Problemf(sdk.NotFound, "dehydrated's config %s does not exist, or is not a file", path)
 		return c, sdk.Hint(sdk.Permanent(p), "give the path of the file, usually /etc/dehydrated/config")
+	}
+	if err := trusted(path, info); err != nil {
+		return c, err
 	}
 	result, err := script.Run(ctx, script.Command{
 		Name: "dehydrated's config " + path, Path: "bash", Args: []string{"-c", reading}, Dir: filepath.Dir(path),
@@ -93,6 +99,20 @@ func readConfig(ctx context.Context, path, stateDir string) (config, error) {
 		c.alpnCertDir = filepath.Join(c.baseDir, "alpn-certs")
 	}
 	return c, nil
+}
+
+// trusted refuses a configuration that others could have written: it is run.
+func trusted(path string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o002 != 0 {
+		p := sdk.Problemf(sdk.PermissionDenied, "dehydrated's config %s is run as bash code, and everybody may write it (mode %04o)", path, info.Mode().Perm())
+		return sdk.Hint(sdk.Permanent(p), "run: chmod o-w %s", path)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if ok && owner.Uid != 0 && int64(owner.Uid) != int64(os.Geteuid()) {
+		p := sdk.Problemf(sdk.PermissionDenied, "dehydrated's config %s is run as bash code, and belongs to another user (uid %d)", path, owner.Uid)
+		return sdk.Hint(sdk.Permanent(p), "if you trust it, run: chown root %s", path)
+	}
+	return nil
 }
 
 // wellknownErr says why files for http-01 cannot be put into WELLKNOWN.

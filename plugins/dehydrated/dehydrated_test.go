@@ -68,6 +68,18 @@ CA="https://acme.example/directory"
 	}
 }
 
+// TestConfigOfOthers: the file is run, so who may write it may do what we may.
+func TestConfigOfOthers(t *testing.T) {
+	path := write(t, t.TempDir(), "config", "echo ran >&2; exit 1\n")
+	if err := os.Chmod(path, 0o646); err != nil {
+		t.Fatal(err)
+	}
+	_, err := readConfig(t.Context(), path, "")
+	if p := sdk.ProblemOf(err); p == nil || p.Code != sdk.PermissionDenied || p.Hint != "run: chmod o-w "+path {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestTypesOfChallenges(t *testing.T) {
 	dir := t.TempDir()
 	hook := write(t, dir, "hook", "#!/bin/sh\n")
