@@ -93,6 +93,9 @@ func (b Base) engine(eab *config.EAB) (*run.Engine, func(context.Context) error,
 	if err != nil {
 		return nil, nil, errors.Join(err, j.Close())
 	}
+	if eab != nil && eab.HMACKey.Env != "" {
+		plugins.Withhold(eab.HMACKey.Env)
+	}
 	e := &run.Engine{
 		Config: b.Config, Store: s, Journal: j, Plugins: plugins, Terminal: b.Terminal, Secrets: secrets,
 		EAB: eab, Version: b.Version, RunID: runID(), Now: b.now(),
@@ -116,16 +119,18 @@ func (b Base) pluginHost(secrets *report.Secrets, lock pluginhost.Lock) *pluginh
 	if b.Terminal.Verbose {
 		level = hclog.Debug
 	}
-	return pluginhost.New(pluginhost.Options{
+	plugins := pluginhost.New(pluginhost.Options{
 		Dirs:           b.searchPath(),
 		StateDir:       filepath.Join(b.Config.StateDir, "plugins"),
 		HostVersion:    b.Version,
 		NonInteractive: !b.Terminal.Interactive,
 		Quiet:          b.Terminal.Quiet,
-		Log:            hclog.New(&hclog.LoggerOptions{Output: b.Terminal.Err, Level: level, DisableTime: true}),
+		Log:            hclog.New(&hclog.LoggerOptions{Output: b.Terminal.Story(), Level: level, DisableTime: true}),
 		Redact:         secrets.Redact,
 		Lock:           lock,
 	})
+	plugins.Withhold(b.Config.SecretVariables()...)
+	return plugins
 }
 
 func (b Base) searchPath() []string {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // TestDocs runs every ```sh block of the pages for users, in order, in one shell
@@ -68,6 +69,12 @@ func runPage(t *testing.T, page string) {
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		// What begins so is a command as the shell runs it.
+		if leak := plugintest.Leak([]byte(line)); leak != "" && !strings.HasPrefix(line, "+") {
+			t.Errorf("a command of the page has printed %s: %s", leak, line)
+		}
 	}
 	t.Logf("%s", out)
 }
@@ -120,7 +127,6 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ca.Close() })
-	const hmacKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	partner, err := testca.Start(t.Context(), testca.Options{
 		HTTPPort: number, TLSPort: tlsPort, EABRequired: true, EABKeys: map[string]string{"kid-1": hmacKey},
 	})

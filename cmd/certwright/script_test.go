@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // prefix is where the program under test is installed, as a user would have it:
@@ -60,7 +61,7 @@ func installed(run func() int) int {
 // TestScript runs the stories under testdata/script. Each has a state directory
 // and a configuration directory of its own, and the commands below.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(storyT{t}, testscript.Params{
 		Dir: "testdata/script", Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true, Cmds: commands(),
 	})
 }
@@ -70,6 +71,9 @@ func setup(env *testscript.Env) error {
 		if err := os.MkdirAll(filepath.Join(env.WorkDir, dir), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := checkMarked(env); err != nil {
+		return err
 	}
 	env.Setenv("PREFIX", prefix)
 	env.Setenv("PATH", filepath.Join(prefix, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
@@ -98,6 +102,9 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 }
 
+// hmacKey is what a CA of the stories and pages binds accounts by.
+var hmacKey = plugintest.Secret("external account binding")
+
 // startCA is `ca [reject=N] [reuse=N] [eab] [profiles] [broken=NAME]`: a test CA
 // that looks for challenges at $HTTP_PORT and $TLS_PORT. It sets $SERVER and
 // $CA_BUNDLE.
@@ -122,7 +129,7 @@ func startCA(ts *testscript.TestScript, neg bool, args []string) {
 		case "reuse":
 			o.AuthzReuse = number(value)
 		case "eab":
-			o.EABRequired, o.EABKeys = true, map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
+			o.EABRequired, o.EABKeys = true, map[string]string{"kid-1": hmacKey}
 		case "profiles":
 			o.Profiles = map[string]testca.Profile{
 				"default": {Description: "ninety days", Validity: 90 * 24 * time.Hour},

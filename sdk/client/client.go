@@ -71,6 +71,9 @@ type Client struct {
 	// Explain, if set, is given every error of a call that broke, and may add
 	// what it knows, for instance the last words of the process.
 	Explain func(error) error
+	// Mask, if set, is put over every text for people that the plugin sends, and
+	// over what a hook is told of a failure.
+	Mask func(string) string
 
 	base pb.PluginClient
 	auth pb.AuthenticatorClient
@@ -115,7 +118,7 @@ func (c *Client) broken(ctx context.Context, call string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	err = &BrokenError{Call: call, Err: err}
+	err = &BrokenError{Call: call, Err: c.maskStatus(err)}
 	if c.Explain != nil {
 		return c.Explain(err)
 	}
@@ -159,7 +162,7 @@ func (c *Client) Configure(ctx context.Context, cfg Configuration) ([]*sdk.Probl
 	if err != nil {
 		return nil, c.broken(ctx, "Configure", err)
 	}
-	return problemsFromProto(resp.GetProblems()), nil
+	return c.problems(resp.GetProblems()), nil
 }
 
 // Health asks whether the plugin could work now, and how many calls run.
@@ -168,7 +171,7 @@ func (c *Client) Health(ctx context.Context, deep bool) (problems []*sdk.Problem
 	if err != nil {
 		return nil, 0, c.broken(ctx, "Health", err)
 	}
-	return problemsFromProto(resp.GetProblems()), int(resp.GetInFlight()), nil
+	return c.problems(resp.GetProblems()), int(resp.GetInFlight()), nil
 }
 
 // Drain ends what runs within the grace and names what did not end.
@@ -177,7 +180,7 @@ func (c *Client) Drain(ctx context.Context, grace time.Duration) ([]string, erro
 	if err != nil {
 		return nil, c.broken(ctx, "Drain", err)
 	}
-	return resp.GetAbandonedOperationIds(), nil
+	return c.maskAll(resp.GetAbandonedOperationIds()), nil
 }
 
 // Authenticator gives the role; it also implements sdk.Preferrer.

@@ -37,14 +37,6 @@ func problemFromProto(p *pb.Problem) *sdk.Problem {
 	return out
 }
 
-func problemsFromProto(problems []*pb.Problem) []*sdk.Problem {
-	var out []*sdk.Problem
-	for _, p := range problems {
-		out = append(out, problemFromProto(p))
-	}
-	return out
-}
-
 func problemToProto(p *sdk.Problem) *pb.Problem {
 	if p == nil {
 		return nil
@@ -116,9 +108,6 @@ func challengeToProto(c sdk.Challenge) *pb.Challenge {
 
 func resultFromProto(r *pb.Result) sdk.Result {
 	out := sdk.Result{Subject: r.GetSubject(), Receipt: r.GetReceipt(), Changed: r.GetChanged(), Diff: r.GetDiff()}
-	if p := problemFromProto(r.GetProblem()); p != nil {
-		out.Err = p
-	}
 	for _, e := range r.GetEndpoints() {
 		kind := sdk.TLS
 		switch e.GetKind() {

@@ -38,7 +38,7 @@ func (a *Authenticator) Prefer(ctx context.Context, ids []sdk.Identifier) ([]sdk
 		preference := sdk.Preference{
 			Identifier: identifierFromProto(p.GetIdentifier()), ChallengeTypes: p.GetChallengeTypes(),
 		}
-		if problem := problemFromProto(p.GetProblem()); problem != nil {
+		if problem := a.c.problem(p.GetProblem()); problem != nil {
 			preference.Err = problem
 		}
 		out = append(out, preference)
@@ -79,7 +79,7 @@ func (i *Installer) Names(ctx context.Context) ([]sdk.Site, error) {
 	if err != nil {
 		return nil, i.c.broken(ctx, "Names", err)
 	}
-	if p := problemFromProto(resp.GetProblem()); p != nil {
+	if p := i.c.problem(resp.GetProblem()); p != nil {
 		return nil, p
 	}
 	var out []sdk.Site
@@ -104,7 +104,9 @@ func (i *Installer) Save(ctx context.Context, s sdk.SaveRequest, r sdk.Reporter)
 	done, err := i.c.follow(ctx, "Save", r, CallTimeout, func(ctx context.Context) (events, error) {
 		return i.c.inst.Save(ctx, req)
 	})
-	return checkpointFromProto(done.GetCheckpoint()), err
+	checkpoint := checkpointFromProto(done.GetCheckpoint())
+	checkpoint.Title = i.c.mask(checkpoint.Title)
+	return checkpoint, err
 }
 
 // ConfigTest implements sdk.ConfigTester; a plugin that has no test passes.
@@ -151,10 +153,10 @@ type Hook struct{ c *Client }
 
 // Run implements sdk.Hook.
 func (h *Hook) Run(ctx context.Context, e sdk.HookEvent, r sdk.Reporter) (sdk.HookResult, error) {
-	req := &pb.RunRequest{Operation: operationToProto(ctx), Event: hookEventToProto(e)}
+	req := &pb.RunRequest{Operation: operationToProto(ctx), Event: hookEventToProto(h.c.maskEvent(e))}
 	done, err := h.c.follow(ctx, "Run", r, CallTimeout, func(ctx context.Context) (events, error) {
 		return h.c.hook.Run(ctx, req)
 	})
 	result := done.GetHookResult()
-	return sdk.HookResult{CSR: result.GetCsr(), Warnings: problemsFromProto(result.GetWarnings())}, err
+	return sdk.HookResult{CSR: result.GetCsr(), Warnings: h.c.problems(result.GetWarnings())}, err
 }

@@ -45,13 +45,13 @@ func (c *Client) follow(
 		}
 		switch kind := event.GetKind().(type) {
 		case *pb.Event_Progress:
-			r.Progress(kind.Progress.GetSubject(), kind.Progress.GetMessage())
+			r.Progress(c.mask(kind.Progress.GetSubject()), c.mask(kind.Progress.GetMessage()))
 		case *pb.Event_Say:
 			to := sdk.Stdout
 			if kind.Say.GetStream() == pb.Say_STDERR {
 				to = sdk.Stderr
 			}
-			r.Say(to, kind.Say.GetText())
+			r.Say(to, c.mask(kind.Say.GetText()))
 		case *pb.Event_Ask:
 			clock.pause()
 			answering.Go(func() {
@@ -59,9 +59,9 @@ func (c *Client) follow(
 				c.answer(ctx, kind.Ask, r)
 			})
 		case *pb.Event_Result:
-			r.Result(resultFromProto(kind.Result))
+			r.Result(c.result(kind.Result))
 		case *pb.Event_Done:
-			if p := problemFromProto(kind.Done.GetProblem()); p != nil {
+			if p := c.problem(kind.Done.GetProblem()); p != nil {
 				return kind.Done, p
 			}
 			return kind.Done, nil
@@ -73,7 +73,7 @@ func (c *Client) follow(
 // no more, and its stream tells.
 func (c *Client) answer(ctx context.Context, ask *pb.Ask, r sdk.Reporter) {
 	req := &pb.AnswerRequest{Id: ask.GetId()}
-	line, err := r.Ask(ctx, ask.GetText())
+	line, err := r.Ask(ctx, c.mask(ask.GetText()))
 	switch {
 	case err == nil:
 		req.Kind = &pb.AnswerRequest_Line{Line: line}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 
@@ -88,9 +87,9 @@ func (h *Host) runDescribe(ctx context.Context, b *binary) ([]byte, error) {
 
 	out := &boundedBuffer{max: maxDescription, full: make(chan struct{})}
 	// Its words are wanted for an error only: nobody has asked it to work yet.
-	pump := newLogPump(hclog.NewNullLogger(), h.masks.mask)
+	pump := newLogPump(hclog.NewNullLogger(), h.masks)
 	defer pump.close(h.limits.reap)
-	p, err := launch(b, []string{"describe"}, environment(sdk.Description{}, os.Environ()), false, out, pump.writer(), nil)
+	p, err := launch(b, []string{"describe"}, h.environment(sdk.Description{}), false, out, pump.writer(), nil)
 	if err != nil {
 		return nil, err
 	}

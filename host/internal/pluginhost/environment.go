@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"os"
 	"slices"
 	"strings"
 
@@ -15,6 +16,26 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // HOME is not, for the credentials that libraries find below it: a plugin that
 // wants it names it in Permissions.Environment.
 var passedOn = []string{"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
+
+// Withhold names environment variables that hold secrets: no plugin gets them,
+// not even one that has the user's environment.
+func (h *Host) Withhold(names ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		h.withheld[name] = true
+	}
+}
+
+// environment picks from what the host was started with.
+func (h *Host) environment(d sdk.Description) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return environment(d, slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return h.withheld[name]
+	}))
+}
 
 // environment picks from the host's environment what a plugin gets. EnvMode
 // user: all but what belongs to the host and to go-plugin. Otherwise: passedOn

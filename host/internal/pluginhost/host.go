@@ -73,6 +73,7 @@ type Host struct {
 	sweep        sync.Once
 	instances    map[string]*Instance
 	descriptions map[string]*descriptionEntry
+	withheld     map[string]bool
 }
 
 var errClosed = errors.New("the plugin host is closed")
@@ -94,7 +95,7 @@ func New(opts Options) *Host {
 	return &Host{
 		opts: opts, log: opts.Log, masks: newMasker(opts.Redact), rule: currentRule(), limits: defaultLimits,
 		cancels:   map[*context.CancelCauseFunc]bool{},
-		instances: map[string]*Instance{}, descriptions: map[string]*descriptionEntry{},
+		instances: map[string]*Instance{}, descriptions: map[string]*descriptionEntry{}, withheld: map[string]bool{},
 	}
 }
 

@@ -2,7 +2,10 @@ package pluginhost
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +15,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 
+	"github.com/certwright/certwright/host/internal/redact"
 	"github.com/certwright/certwright/sdk"
 )
 
@@ -122,6 +127,44 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// TestWithheld: a variable that holds a secret is passed to nobody.
+func TestWithheld(t *testing.T) {
+	t.Setenv("MISBEHAVE_WANTED", "a secret")
+	t.Setenv("MISBEHAVE_OTHER", "none")
+	r := newRig(t, "good")
+	r.Withhold("MISBEHAVE_WANTED")
+	for _, d := range []sdk.Description{{Env: sdk.UserEnv}, {Permissions: sdk.Permissions{Environment: []string{"MISBEHAVE_WANTED"}}}} {
+		if env := r.environment(d); slices.Contains(env, "MISBEHAVE_WANTED=a secret") || slices.Contains(env, "MISBEHAVE_OTHER=none") != (d.Env == sdk.UserEnv) {
+			t.Errorf("%+v gets %v", d, env)
+		}
+	}
+}
+
+// TestPrivateKeyInLog: a key that is logged line by line is hidden, what comes
+// after it is not.
+func TestPrivateKeyInLog(t *testing.T) {
+	log := &logBuffer{}
+	p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: log}), newMasker(nil))
+	w := p.writer()
+	fmt.Fprintln(w, "before -----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIOne\nAwEHoUQDQgAE==\n-----END EC PRIVATE KEY-----\nafter")
+	fmt.Fprintln(w, "-----BEGIN PRIVATE KEY-----\nMHcCAQEETwo\nthis is no part of it")
+	fmt.Fprintln(w, `{"@message": "-----BEGIN PRIVATE KEY-----\nMHcCAQEEThree\n-----END PRIVATE KEY-----\n", "k": "kept"}`)
+	fmt.Fprintln(w, "MHcCAQEE is no key")
+	p.close(time.Minute)
+	text := log.String()
+	for _, want := range []string{"before [private key]", "after\n", "this is no part of it", "k=kept", "MHcCAQEE is no key"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("not logged: %q", want)
+		}
+	}
+	for _, not := range []string{"IOne", "AwEHoUQDQgAE", "Two", "Three", "BEGIN", "END"} {
+		if strings.Contains(text, not) {
+			t.Errorf("logged: %q", not)
+		}
+	}
+	t.Log(text)
+}
+
 // TestSecrets: no secret reaches the log or an error, whatever way it takes.
 func TestSecrets(t *testing.T) {
 	secrets := map[string][]byte{"token": []byte("hunter2-hunter2\nsecond line")}
@@ -129,21 +172,26 @@ func TestSecrets(t *testing.T) {
 		"my token is hunter2-hunter2",
 		`{"@message": "token hunter2-hunter2", "@level": "info", "second line": ["second line"]}`,
 		`{"@message": "token hunter2\u002dhunter2", "@level": "info"}`,
+		"my token is\nhunter2-hunter2\n  second line  \nand so on",
+		"panic: bad token hunter2-hunter2\n\ngoroutine 1 [running]:",
+		"GET https://api.test/?token=" + url.QueryEscape("hunter2-hunter2\nsecond line"),
+		"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("me:hunter2-hunter2\nsecond line")),
+		strings.Repeat("x", maxLogLine-10) + "hunter2-hunter2", // cut in the middle
 	} {
 		r := newRig(t, "good")
 		i := r.start(t, Spec{Name: "web", Plugin: "good", Secrets: secrets, Settings: map[string]any{"print": printed}})
-		eventually(t, "the line is masked", func() bool { return strings.Contains(r.log.String(), masked) })
+		eventually(t, "the line is masked", func() bool { return strings.Contains(r.log.String(), redact.Mark) })
 		err := perform(t.Context(), i, "die", &silent{})
-		mention(t, err, "about to die", masked)
+		mention(t, err, "about to die")
 		for _, text := range []string{r.log.String(), err.Error()} {
-			if strings.Contains(text, "hunter2") || strings.Contains(text, "second line") {
+			if strings.Contains(text, "hunter2") || strings.Contains(text, "second line") || strings.Contains(text, "aHVudGVyMi1odW50ZXIy") {
 				t.Errorf("the secret is in %s", text)
 			}
 		}
 	}
 	r := newRig(t, "good")
 	_, err := r.Start(t.Context(), Spec{Name: "web", Plugin: "good", Secrets: secrets, Settings: map[string]any{"mode": "bad"}})
-	mention(t, err, "the token "+masked, "is bad", "web")
+	mention(t, err, "the token "+redact.Mark, "is bad", "web")
 	var wrong *SettingsError
 	if !errors.As(err, &wrong) || len(wrong.Problems) != 1 || wrong.Problems[0].Subject != "token" {
 		t.Errorf("problems %+v", wrong)

@@ -25,8 +25,8 @@ const (
 // goroutines, and logs it from one of its own: a slow log drops lines, it does
 // not hold the plugin up.
 type logPump struct {
-	log  hclog.Logger
-	mask func(string) string
+	log   hclog.Logger
+	masks *masker
 
 	queue chan rawLine
 	done  chan struct{}
@@ -35,6 +35,7 @@ type logPump struct {
 	closed  bool
 	tail    []rawLine
 	inTrace bool // a panic's stack trace is being printed
+	key     keyLines
 	limit   bucket
 	dropped int
 }
@@ -46,9 +47,9 @@ type rawLine struct {
 	level hclog.Level
 }
 
-func newLogPump(log hclog.Logger, mask func(string) string) *logPump {
+func newLogPump(log hclog.Logger, masks *masker) *logPump {
 	p := &logPump{
-		log: log, mask: mask,
+		log: log, masks: masks,
 		queue: make(chan rawLine, 2*lineBurst), done: make(chan struct{}),
 		limit: bucket{rate: lineRate, size: lineBurst, tokens: lineBurst, now: time.Now},
 	}
@@ -61,7 +62,7 @@ func (p *logPump) writer() *lineWriter {
 	return &lineWriter{max: maxLogLine, emit: func(line []byte, cut bool) {
 		text := string(line)
 		if cut {
-			text += "…"
+			text = p.masks.maskCut(text) + "…"
 		}
 		p.add(rawLine{text: text})
 	}}
@@ -71,7 +72,7 @@ func (p *logPump) writer() *lineWriter {
 func (p *logPump) add(l rawLine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if strings.TrimSpace(l.text) == "" || p.closed {
+	if strings.TrimSpace(l.text) == "" || p.closed || p.key.hide(l.text) {
 		return
 	}
 	p.remember(l)
@@ -129,14 +130,14 @@ func (p *logPump) run() {
 func (p *logPump) parse(l rawLine) logLine {
 	var out logLine
 	if l.level != 0 {
-		out = logLine{level: l.level, message: printable(p.mask(l.text))}
+		out = logLine{level: l.level, message: printable(p.masks.mask(l.text))}
 	} else {
-		out = parseLogLine(p.mask(l.text))
+		out = parseLogLine(p.masks.mask(l.text))
 	}
-	out.message = p.mask(out.message)
+	out.message = p.masks.mask(out.message)
 	for i, v := range out.pairs {
 		if s, ok := v.(string); ok {
-			out.pairs[i] = p.mask(s)
+			out.pairs[i] = p.masks.mask(s)
 		}
 	}
 	return out

@@ -110,7 +110,7 @@ func TestLineWriter(t *testing.T) {
 // TestFlood: what is over the rate is counted, not logged.
 func TestFlood(t *testing.T) {
 	log := &logBuffer{}
-	p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: log}), newMasker(nil).mask)
+	p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: log}), newMasker(nil))
 	now := time.Unix(1000, 0)
 	p.limit.now = func() time.Time { return now }
 	w := p.writer()
@@ -142,7 +142,7 @@ func TestFlood(t *testing.T) {
 // TestStuckLog: a log that takes nothing holds nobody up.
 func TestStuckLog(t *testing.T) {
 	stuck := &stuckWriter{free: make(chan struct{})}
-	p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: stuck}), newMasker(nil).mask)
+	p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: stuck}), newMasker(nil))
 	p.limit = bucket{rate: 1e9, size: 1e9, tokens: 1e9, now: time.Now}
 	w := p.writer()
 	for n := range 10 * lineBurst {
@@ -163,7 +163,7 @@ func (s *stuckWriter) Write(b []byte) (int, error) {
 // TestLastWords: a stack trace does not push out what was said before it, and
 // what is said after a panic that was caught counts again.
 func TestLastWords(t *testing.T) {
-	p := newLogPump(hclog.NewNullLogger(), newMasker(nil).mask)
+	p := newLogPump(hclog.NewNullLogger(), newMasker(nil))
 	defer p.close(time.Minute)
 	w := p.writer()
 	fmt.Fprintln(w, "before")
@@ -238,7 +238,7 @@ func FuzzLogLines(f *testing.F) {
 		masks := newMasker(nil)
 		masks.add(map[string][]byte{"s": []byte(secret)})
 		log := &logBuffer{}
-		p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Trace, JSONFormat: true}), masks.mask)
+		p := newLogPump(hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Trace, JSONFormat: true}), masks)
 		w := p.writer()
 		_, _ = w.Write(output)
 		_ = w.Close()

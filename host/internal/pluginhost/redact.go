@@ -1,66 +1,63 @@
 package pluginhost
 
 import (
-	"encoding/json"
-	"slices"
+	"regexp"
 	"strings"
-	"sync"
+
+	"github.com/certwright/certwright/host/internal/redact"
 )
-
-// minSecret is the shortest text that is masked: a shorter one would turn up
-// in innocent words.
-const minSecret = 4
-
-// masked stands where a secret was.
-const masked = "[secret]"
 
 // masker takes the secrets of all instances out of text.
 type masker struct {
-	also func(string) string
-
-	mu       sync.RWMutex
-	secrets  []string
-	replacer *strings.Replacer
+	secrets redact.Secrets
+	also    func(string) string
 }
 
 func newMasker(also func(string) string) *masker {
 	if also == nil {
 		also = func(s string) string { return s }
 	}
-	return &masker{also: also, replacer: strings.NewReplacer()}
+	return &masker{also: also}
 }
 
-// add makes secrets known: whole, line by line, because logs come in lines, and
-// as JSON would write them.
+// add makes secrets known.
 func (m *masker) add(secrets map[string][]byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, secret := range secrets {
-		for _, form := range append(strings.Split(string(secret), "\n"), string(secret)) {
-			m.addForm(strings.TrimSpace(form))
-			if quoted, err := json.Marshal(form); err == nil {
-				m.addForm(strings.TrimSpace(string(quoted[1 : len(quoted)-1])))
-			}
-		}
-	}
-	// A replacer prefers the earlier of two that match at one place.
-	slices.SortFunc(m.secrets, func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
-	for _, s := range m.secrets {
-		pairs = append(pairs, s, masked)
-	}
-	m.replacer = strings.NewReplacer(pairs...)
-}
-
-func (m *masker) addForm(s string) {
-	if len(s) >= minSecret && !slices.Contains(m.secrets, s) {
-		m.secrets = append(m.secrets, s)
+		m.secrets.Add(secret)
 	}
 }
 
 // mask gives the text without secrets.
-func (m *masker) mask(s string) string {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.also(m.replacer.Replace(s))
+func (m *masker) mask(s string) string { return m.also(m.secrets.Redact(s)) }
+
+// maskCut is mask for a text that is cut off at its end, maybe in a secret.
+func (m *masker) maskCut(s string) string { return m.also(m.secrets.RedactCut(s)) }
+
+// keyLines follows lines of which some are a private key in PEM: each of them
+// alone shows nothing of what it is.
+type keyLines struct{ within bool }
+
+const (
+	keyBegins = "PRIVATE KEY-----"
+	keyEnds   = "-----END "
+)
+
+// keyBody is what stands between the first and the last line (RFC 7468, and the
+// headers of RFC 1421, which old programs write).
+var keyBody = regexp.MustCompile(`^(\s*[A-Za-z0-9+/=]*\s*|(Proc-Type|DEK-Info): .*)$`)
+
+// hide says that the line is part of a key and must not be shown. The first
+// line is shown: redact knows it.
+func (k *keyLines) hide(line string) bool {
+	if k.within {
+		if strings.HasPrefix(strings.TrimSpace(line), keyEnds) {
+			k.within = false
+			return true
+		}
+		if keyBody.MatchString(line) {
+			return true
+		}
+	}
+	k.within = strings.Contains(line, keyBegins) && !strings.Contains(line, keyEnds)
+	return false
 }

@@ -138,8 +138,8 @@ func (h *Host) run(ctx context.Context, s Spec, d sdk.Description) (*Instance, e
 		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
 	}
 	defer b.file.Close()
-	pump := newLogPump(h.log.Named(s.Name), h.masks.mask)
-	env := append(environment(d, os.Environ()), client.LifelineEnv)
+	pump := newLogPump(h.log.Named(s.Name), h.masks)
+	env := append(h.environment(d), client.LifelineEnv)
 	h.sweep.Do(func() { sweepSocketDirs(socketBase(), time.Now()) })
 	c, err := newConnection(h.limits, b, env, pump)
 	if err != nil {
@@ -157,6 +157,6 @@ func (h *Host) run(ctx context.Context, s Spec, d sdk.Description) (*Instance, e
 		return nil, errors.Join(sdk.Hint(failed, "run `%s describe` to see whether the plugin works, and reinstall it if not", b.path), closeErr)
 	}
 	i := &Instance{host: h, name: s.Name, plugin: s.Plugin, description: d, connection: c, client: cl}
-	cl.Timeout, cl.Explain = s.Timeout, i.explain
+	cl.Timeout, cl.Explain, cl.Mask = s.Timeout, i.explain, i.mask
 	return i, nil
 }

@@ -67,6 +67,16 @@ func (t *Terminal) write(w io.Writer, text string) {
 	_, _ = io.WriteString(w, t.clean(text))
 }
 
+// Story gives a place to write whole lines of the story to.
+func (t *Terminal) Story() io.Writer { return storyWriter{t} }
+
+type storyWriter struct{ terminal *Terminal }
+
+func (w storyWriter) Write(line []byte) (int, error) {
+	w.terminal.write(w.terminal.Err, string(line))
+	return len(line), nil
+}
+
 func prefixed(lineage, format string, args []any) string {
 	text := fmt.Sprintf(format, args...)
 	if lineage != "" {

@@ -254,5 +254,6 @@ func (e *Engine) eabKey(ctx context.Context, eab *config.EAB) ([]byte, error) {
 	if err != nil {
 		return nil, sdk.Hint(fmt.Errorf("the HMAC key in the %s is not base64url", eab.HMACKey), "copy the key from the CA as it stands")
 	}
+	e.Secrets.Add(key)
 	return key, nil
 }

@@ -20,6 +20,9 @@ type journalling struct {
 	// asked is the request as it is kept with the lineage; what is ordered may
 	// have the certificate request of a hook.
 	asked model.Request
+	// engine knows the secrets, which have no place in a journal; nil: there are
+	// none.
+	engine *Engine
 }
 
 // Performing implements order.Journal.
@@ -27,17 +30,25 @@ func (j journalling) Performing(lineage, operation string, i model.Instance, cha
 	id, err := j.Journal.Performing(journal.Perform{
 		Instance: i, Lineage: lineage, OperationID: operation, Challenges: challenges,
 	})
-	return journalEntry{j.Journal, id}, err
+	return journalEntry{j.Journal, id, lineage, i.Name, j.engine}, err
 }
 
 type journalEntry struct {
-	journal *journal.Journal
-	id      string
+	journal           *journal.Journal
+	id                string
+	lineage, instance string
+	engine            *Engine
 }
 
 func (e journalEntry) Receipts(receipts []order.Receipt) error {
 	out := make([]journal.Receipt, 0, len(receipts))
 	for _, r := range receipts {
+		if e.engine != nil && e.engine.Secrets.Redact(string(r.Data)) != string(r.Data) {
+			// This run still has it; one that finds the journal must do without,
+			// as Cleanup can.
+			e.engine.Terminal.Warn(e.lineage, "%s put a secret into a receipt, which is not written to the journal", e.instance)
+			continue
+		}
 		out = append(out, journal.Receipt(r))
 	}
 	return e.journal.Receipts(e.id, out)

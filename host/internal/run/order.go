@@ -23,7 +23,7 @@ func (e *Engine) orderDeps(client *ca, t *team, r model.Request, l model.Lineage
 	}
 	return order.Deps{
 		CA: client, Instances: instances(t.get), Fresh: instances(t.fresh),
-		Journal: journalling{e.Journal, t.configs(r, l), number(l), resumed, r}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
+		Journal: journalling{e.Journal, t.configs(r, l), number(l), resumed, r, e}, Keys: e.Store, Story: e.Terminal, RunID: e.RunID,
 		Resources: claims{e.held(), t, lineage}, DNS: &lookups{engine: e, lineage: lineage},
 		Resume: url, Now: e.Now, Debug: e.Debug, NewKey: e.NewKey || exposed(l),
 		ResourceKeys: func(i order.Instance) []string {

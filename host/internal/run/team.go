@@ -261,6 +261,9 @@ func (e *Engine) member(ctx context.Context, configured config.Instance, bound m
 		}
 		e.Secrets.Add(secret)
 		secrets[name] = secret
+		if ref.Env != "" {
+			e.Plugins.Withhold(ref.Env)
+		}
 	}
 	errs = append(errs, SettingErrors(configured, d, bound.Given(), names)...)
 	return &member{config: bound, secrets: secrets, description: d}, errors.Join(errs...)
