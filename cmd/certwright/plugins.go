@@ -66,7 +66,7 @@ func (c *cli) pluginsCommand() *cobra.Command {
 			}
 			return host.PluginVerify(cmd.Context(), base)
 		},
-	}, c.pluginPagesCommand())
+	}, c.pluginNewCommand(), c.pluginPagesCommand())
 	return cmd
 }
 

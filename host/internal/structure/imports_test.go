@@ -34,7 +34,7 @@ var table = []row{
 
 	{unit: "=host", allow: []string{"sdk", "host/config", model, "host/internal/run", "host/internal/plan",
 		"host/internal/pluginhost", "host/internal/sandbox", "host/internal/store", "host/internal/journal",
-		"host/internal/report", "host/internal/lockfile", "host/internal/doctor"}, tests: []string{"*"},
+		"host/internal/report", "host/internal/lockfile", "host/internal/doctor", "host/internal/scaffold"}, tests: []string{"*"},
 		reason: "a verb calls run, or shows what one stage knows; order, deploy and acmeclient act, and only run calls them"},
 	{unit: "host/internal/run", allow: []string{"sdk", "host/config", "host/internal/*"}, tests: []string{"*"},
 		reason: "the one place that sees all stages"},
@@ -49,6 +49,8 @@ var table = []row{
 		reason: "it sees no stage; what it shares with the journal is in disk"},
 	{unit: "host/internal/journal", allow: []string{"sdk", model, disk}, tests: []string{"*"},
 		reason: "it sees no stage; what it shares with the store is in disk"},
+	{unit: "host/internal/scaffold", allow: []string{"sdk", "sdk/proto/certwright/plugin/v1"}, tests: []string{"*"},
+		reason: "it writes source code, with the messages of the protocol, and sees no stage"},
 	{unit: disk, allow: []string{"sdk"}, reason: "fsync, flock and what their errors mean"},
 	{unit: redact, reason: "it takes secrets out of text, and needs nothing for that"},
 	{unit: "host/internal/report", allow: []string{"sdk", model, redact}, tests: []string{"*"},
