@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,7 +27,7 @@ import (
 // commands say of ports and of the server's directories is mapped by a shim in
 // front of the real program, see testdata/docs.
 func TestDocs(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md", "docs/hooks.md", "docs/scripts.md", "docs/write-a-plugin-in-python.md"} {
+	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md", "docs/hooks.md", "docs/scripts.md", "docs/write-a-plugin.md", "docs/write-a-plugin-in-python.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			runPage(t, page)
@@ -62,7 +63,7 @@ func runPage(t *testing.T, page string) {
 	if commands == 0 {
 		t.Fatalf("%s has no command to run", page)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir, cmd.Env = work, env
@@ -163,34 +164,60 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 			t.Fatal(err)
 		}
 	}
+	// What the pages build is built with the caches of this machine, whose paths
+	// hang on HOME.
+	toolchain, err := exec.CommandContext(t.Context(), "go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var goEnv map[string]string
+	if err := json.Unmarshal(toolchain, &goEnv); err != nil {
+		t.Fatal(err)
+	}
 	path := []string{shims, filepath.Join(prefix, "bin"), os.Getenv("PATH")}
-	return []string{
-		"PATH=" + strings.Join(path, string(os.PathListSeparator)),
-		"HOME=" + filepath.Join(work, "home"), "WORK=" + work, "ROOT=" + root, "PREFIX_UNDER_TEST=" + prefix,
-		"DOCS_PORT=" + port, "DNS_API=" + api.URL, "CERTWRIGHT_SERVER=" + ca.DirectoryURL(),
-		"DOCS_PARTNER=" + partner.DirectoryURL(), "HMAC_KEY=" + hmacKey,
-		"CERTWRIGHT_CA_BUNDLE=" + filepath.Join(work, "ca.pem"),
-		"CERTWRIGHT_STATE_DIR=" + filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR=" + filepath.Join(work, "etc"),
-	}, number, tlsPort
+	for name, value := range goEnv {
+		env = append(env, name+"="+value)
+	}
+	return append(env,
+		"PATH="+strings.Join(path, string(os.PathListSeparator)),
+		"HOME="+filepath.Join(work, "home"), "WORK="+work, "ROOT="+root, "CLONE="+root, "PREFIX_UNDER_TEST="+prefix,
+		"DOCS_PORT="+port, "DNS_API="+api.URL, "CERTWRIGHT_SERVER="+ca.DirectoryURL(),
+		"DOCS_PARTNER="+partner.DirectoryURL(), "HMAC_KEY="+hmacKey,
+		"CERTWRIGHT_CA_BUNDLE="+filepath.Join(work, "ca.pem"),
+		"CERTWRIGHT_STATE_DIR="+filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR="+filepath.Join(work, "etc"),
+	), number, tlsPort
 }
 
-// What the page on Python shows of the plugin is what stands in it.
-func TestPythonPageShowsThePlugin(t *testing.T) {
-	page, err := os.ReadFile("../../docs/write-a-plugin-in-python.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plugin, err := os.ReadFile("../../examples/python-hooks/certwright-plugin-python-hooks")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shown := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllStringSubmatch(string(page), -1)
-	if len(shown) < 4 {
-		t.Errorf("the page shows %d pieces", len(shown))
-	}
-	for _, piece := range shown {
-		if !strings.Contains(string(plugin), piece[1]) {
-			t.Errorf("this is not in the plugin:\n%s", piece[1])
+// What the pages show of a plugin is what `plugins new` writes.
+func TestPagesShowTheNewPlugin(t *testing.T) {
+	for page, c := range map[string]struct{ language, file string }{
+		"write-a-plugin.md":           {"go", "authenticator.go"},
+		"write-a-plugin-in-python.md": {"python", "certwright-plugin-hello"},
+	} {
+		text, err := os.ReadFile(filepath.Join("../../docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(t.TempDir(), "new")
+		args := []string{"plugins", "new", "hello", "--role", "authenticator", "--lang", c.language, "--dir", dir}
+		if c.language == "go" {
+			args = append(args, "--sdk", "../..")
+		}
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(prefix, "bin/certwright"), args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		written, err := os.ReadFile(filepath.Join(dir, c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := regexp.MustCompile("(?s)```"+c.language+"\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+		if len(shown) == 0 {
+			t.Errorf("%s shows nothing of it", page)
+		}
+		for _, piece := range shown {
+			if !strings.Contains(string(written), piece[1]) {
+				t.Errorf("%s shows what is not in %s:\n%s", page, c.file, piece[1])
+			}
 		}
 	}
 }
