@@ -11,3 +11,6 @@ func Register(g *grpc.Server, p Plugin) error {
 	newServer(p, d).register(g)
 	return nil
 }
+
+// ClearSettings is for tests.
+func ClearSettings(settings any) { clearSettings(settings) }

@@ -17,7 +17,8 @@ import (
 
 // Serve is the main function of a plugin; it does not return. Started by a host
 // it serves the plugin until the host is gone. With the argument "describe" it
-// prints the description as JSON. A wrong declaration is printed to stderr and
+// prints the description as JSON; with "serve --reattach" it serves hosts that are
+// told by CERTWRIGHT_REATTACH to attach to it, for debugging. A wrong declaration is printed to stderr and
 // ends the process with code 2, so a test that runs `describe` finds it.
 func Serve(p Plugin) {
 	d, err := p.Description()
@@ -28,10 +29,13 @@ func Serve(p Plugin) {
 	switch {
 	case describing(os.Args):
 		os.Exit(printDescription(stdout, d))
+	case reattaching(os.Args):
+		os.Exit(serveReattached(p, d))
 	case !hosted():
 		fmt.Fprintf(os.Stderr, "%s %s: %s\n"+
 			"This is a Certwright plugin: certwright starts it by itself.\n"+
-			"See: certwright plugins describe %s\n", d.Name, d.Version, d.Summary, d.Name)
+			"See: certwright plugins describe %s\n"+
+			"To run it under a debugger: serve --reattach\n", d.Name, d.Version, d.Summary, d.Name)
 		os.Exit(2)
 	}
 	lifeline := os.Getenv(wire.LifelineKey) == "stdin"

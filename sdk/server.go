@@ -25,6 +25,9 @@ type server struct {
 	calls       calls
 	asks        asks
 
+	// again: it may be configured more than once, see serveReattached.
+	again bool
+
 	mu         sync.Mutex
 	configured bool
 }
@@ -68,6 +71,10 @@ func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.C
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	keepStreams()
+	if s.configured && s.again {
+		s.configured = false
+		clearSettings(s.plugin.Settings)
+	}
 	if s.configured {
 		return nil, status.Error(codes.FailedPrecondition, "this process is configured already: a process serves one instance")
 	}

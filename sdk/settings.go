@@ -250,6 +250,17 @@ func describeType(t SettingType) string {
 	return string(t)
 }
 
+// clearSettings takes out what was decoded into the struct before.
+func clearSettings(settings any) {
+	fields, err := settingFields(settings)
+	if err != nil {
+		return // decodeSettings says so
+	}
+	for _, f := range fields {
+		f.value.SetZero()
+	}
+}
+
 // decodeSettings fills the struct; one problem for each setting that is wrong.
 func decodeSettings(settings any, object []byte, secrets map[string][]byte) []*Problem {
 	given := map[string]json.RawMessage{}

@@ -20,6 +20,19 @@ const (
 	// plugin's standard input open for as long as it lives.
 	LifelineKey = "CERTWRIGHT_LIFELINE"
 
+	// ReattachKey is set by an author for a host that is to attach to plugins that
+	// run already: a JSON object of Reattach by plugin.
+	ReattachKey = "CERTWRIGHT_REATTACH"
+
 	// MaxMessage bounds one gRPC message, in bytes.
 	MaxMessage = 16 << 20
 )
+
+// Reattach says where a plugin listens that its author has started.
+type Reattach struct {
+	Protocol        string `json:"protocol"`
+	ProtocolVersion int    `json:"protocol_version"`
+	PID             int    `json:"pid"`
+	Network         string `json:"network"`
+	Address         string `json:"addr"`
+}
