@@ -69,13 +69,6 @@ func (f *fake) iamCertificates() []string {
 	return slices.Sorted(maps.Keys(f.iam))
 }
 
-// held is one of ACM.
-func (f *fake) held(arn string) stored {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return *f.acm[arn]
-}
-
 func (f *fake) serveACM(w http.ResponseWriter, operation string, who signed, body []byte) *refusal {
 	var in struct {
 		CertificateArn                            string

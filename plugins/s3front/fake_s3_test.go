@@ -87,7 +87,11 @@ func (f *fake) serveSite(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	name, directory, _ := strings.Cut(f.sites[host], "/")
+	place, ok := f.sites[host]
+	if !ok {
+		place = f.sites["*"]
+	}
+	name, directory, _ := strings.Cut(place, "/")
 	key := strings.TrimPrefix(directory+r.URL.Path, "/")
 	b := f.buckets[name]
 	if b == nil {

@@ -20,7 +20,9 @@ type staging struct {
 	// found is what there is, to be put back on a rollback; nil: not looked yet.
 	found *wanted
 	// want is what is to be.
-	want    *wanted
+	want *wanted
+	// aliases of the distributions that it is for.
+	aliases []string
 	changed bool
 }
 
@@ -32,15 +34,12 @@ func (f *front) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) er
 	}
 	m := material{Leaf: string(d.LeafPEM), Chain: string(d.ChainPEM), Key: string(d.KeyPEM)}
 	result := sdk.Result{Subject: d.Name}
-	for _, e := range f.settings.Endpoints {
-		result.Endpoints = append(result.Endpoints, sdk.Endpoint{Address: e})
-	}
 	if d.DryRun {
 		s := staging{}
 		if err := f.stage(ctx, &s, m); err != nil {
 			return err
 		}
-		if result.Changed = s.changed; s.changed {
+		if result.Changed, result.Endpoints = s.changed, f.endpoints(s, d.Name); s.changed {
 			result.Diff = s.diff(f.settings.Store)
 		}
 		r.Result(result)
@@ -54,9 +53,28 @@ func (f *front) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) er
 		return err
 	}
 	// It is the same for every name of the certificate.
-	_ = f.edits.Stage(ctx, func(s *staging) error { result.Changed = s.changed; return nil })
+	err = f.edits.Stage(ctx, func(s *staging) error {
+		result.Changed, result.Endpoints = s.changed, f.endpoints(*s, d.Name)
+		return nil
+	})
 	r.Result(result)
-	return nil
+	return err
+}
+
+// endpoints are where a name is to be seen, if one of the distributions serves it.
+func (f *front) endpoints(s staging, name string) []sdk.Endpoint {
+	serves := slices.ContainsFunc(s.aliases, func(alias string) bool {
+		_, parent, _ := strings.Cut(name, ".")
+		return strings.EqualFold(alias, name) || strings.EqualFold(alias, "*."+parent)
+	})
+	if !serves {
+		return nil
+	}
+	var out []sdk.Endpoint
+	for _, e := range f.settings.Endpoints {
+		out = append(out, sdk.Endpoint{Address: e})
+	}
+	return out
 }
 
 func (f *front) stage(ctx context.Context, s *staging, m material) error {
@@ -117,6 +135,7 @@ func (f *front) look(ctx context.Context, s *staging, m material) error {
 		if err != nil {
 			return err
 		}
+		s.aliases = append(s.aliases, d.aliases()...)
 		one := distributionState{Before: now}
 		if mine {
 			one, served = known.Distributions[id], true
@@ -171,7 +190,7 @@ func describe(v viewer) string {
 	return "CloudFront's own certificate"
 }
 
-func (m *material) describe() string {
+func (m material) describe() string {
 	leaf, err := m.certificate()
 	if err != nil {
 		return "a certificate that cannot be read"

@@ -36,7 +36,7 @@ type refusal struct {
 	code, message string
 }
 
-func (r *refusal) Error() string { return r.code + ": " + r.message }
+func (e *refusal) Error() string { return e.code + ": " + e.message }
 
 // verify checks a request's signature from the words of the documentation ("AWS
 // Signature Version 4 for API requests", "Create a signed AWS API request"), with
