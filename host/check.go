@@ -148,6 +148,7 @@ func (c *checker) spec(ctx context.Context, i config.Instance, d sdk.Description
 	}
 	return pluginhost.Spec{
 		Name: i.Name, Plugin: i.Plugin, Settings: bound.Given(), Secrets: secrets, ValidateOnly: true,
+		Sandbox: i.Sandbox, User: i.User,
 	}, nil
 }
 

@@ -208,7 +208,7 @@ func descriptionToProto(d Description) *pb.DescribeResponse {
 			Read: valuesToProto(p.Read), Write: valuesToProto(p.Write), Execute: valuesToProto(p.Execute),
 			ConnectTcp: valuesToProto(p.ConnectTCP), BindTcp: valuesToProto(p.BindTCP), Udp: p.UDP,
 			UnixSockets: valuesToProto(p.UnixSockets), Children: p.Children, Signals: p.Signals,
-			Environment: p.Environment, Unconfined: p.Unconfined, Reason: p.Reason,
+			Environment: p.Environment, Unconfined: p.Unconfined, Reason: p.Reason, UnconfinedBy: p.UnconfinedBy,
 			Key: map[KeyAccess]pb.Permissions_Key{KeyPath: pb.Permissions_PATH, KeyBytes: pb.Permissions_BYTES}[p.Key],
 		},
 	}

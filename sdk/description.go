@@ -140,18 +140,41 @@ const (
 	KeyBytes KeyAccess = "bytes"
 )
 
-// Permissions is all that a plugin may touch. The zero value is nothing but its
-// own state directory. What a path names is that file, or that directory and
-// what is below it.
+// AnyPort as a TCP permission means every port.
+const AnyPort = "*"
+
+// Permissions is all that a plugin may touch; the host enforces it as far as the
+// kernel can. The zero value is nothing but its own state directory, a directory
+// for temporary files (TMPDIR), and what name resolution and TLS read: no network,
+// no other files, no other processes.
+//
+// What a path names is that file, or that directory and what is below it. A value
+// from a setting stands for each item of a list or map, for the setting's default
+// if it is not given, and for nothing if it is empty.
 type Permissions struct {
-	Read        []Value `json:"read,omitempty"`
-	Write       []Value `json:"write,omitempty"`
-	Execute     []Value `json:"execute,omitempty"`
-	ConnectTCP  []Value `json:"connect_tcp,omitempty"`
-	BindTCP     []Value `json:"bind_tcp,omitempty"`
-	UDP         bool    `json:"udp,omitempty"`
+	// Read: a path that does not exist when the plugin starts gives nothing.
+	Read []Value `json:"read,omitempty"`
+	// Write allows reading, too, and creating, renaming and removing. A file
+	// means its directory, because files are replaced by renaming others over
+	// them. What a setting names and does not exist yet means the nearest parent
+	// that does; a literal that does not exist gives nothing. A plugin without
+	// Write cannot change modes and owners of files, not even of its own.
+	Write []Value `json:"write,omitempty"`
+	// Execute allows reading, too. It is needed beside Children for what is
+	// outside /usr, /bin, /sbin and /lib*.
+	Execute []Value `json:"execute,omitempty"`
+	// ConnectTCP and BindTCP are ports: a number, host:port, a URL (the port of
+	// its scheme if it names none) or AnyPort. Addresses are not restricted. A
+	// value without a port gives nothing: name the port that is used then with a
+	// literal. Port 0 to bind is one that the kernel chooses.
+	ConnectTCP []Value `json:"connect_tcp,omitempty"`
+	BindTCP    []Value `json:"bind_tcp,omitempty"`
+	// UDP allows datagrams. Who connects to hosts by name needs it and port 53.
+	UDP bool `json:"udp,omitempty"`
+	// UnixSockets are paths to connect to, or "@" and an abstract name.
 	UnixSockets []Value `json:"unix_sockets,omitempty"`
-	// Children allows child processes.
+	// Children allows child processes, and what the system has in /usr, /bin,
+	// /sbin and /lib* to be executed.
 	Children bool `json:"children,omitempty"`
 	// Signals allows signals to processes outside the plugin's sandbox.
 	Signals bool `json:"signals,omitempty"`
@@ -159,6 +182,9 @@ type Permissions struct {
 	Environment []string  `json:"environment,omitempty"`
 	Key         KeyAccess `json:"key,omitempty"`
 	// Unconfined asks for no sandbox at all; Reason says why.
-	Unconfined bool   `json:"unconfined,omitempty"`
-	Reason     string `json:"reason,omitempty"`
+	Unconfined bool `json:"unconfined,omitempty"`
+	// UnconfinedBy names settings, such as a user's command, with which there is
+	// no sandbox. Without them there is one. Reason says why.
+	UnconfinedBy []string `json:"unconfined_by,omitempty"`
+	Reason       string   `json:"reason,omitempty"`
 }

@@ -113,8 +113,22 @@ func TestDescriptionsThatCannotBe(t *testing.T) {
 		`setting "gone", which`: func(p *sdk.Plugin) {
 			p.ExclusiveResources = []sdk.Resource{{Kind: "tcp", Value: sdk.FromSetting("gone")}}
 		},
-		`wants a port, not "a.b"`:   func(p *sdk.Plugin) { p.Permissions.ConnectTCP = []sdk.Value{sdk.Literal("a.b")} },
-		"must say why":              func(p *sdk.Plugin) { p.Permissions.Unconfined = true },
+		`a URL or "*", not "a.b"`: func(p *sdk.Plugin) { p.Permissions.ConnectTCP = []sdk.Value{sdk.Literal("a.b")} },
+		"must say why":            func(p *sdk.Plugin) { p.Permissions.Unconfined = true },
+		"an absolute path, not \"etc/x\"": func(p *sdk.Plugin) {
+			p.Permissions.Read = []sdk.Value{sdk.Literal("etc/x")}
+		},
+		`setting "nothing", which`: func(p *sdk.Plugin) {
+			p.Permissions.UnconfinedBy, p.Permissions.Reason = []string{"nothing"}, "why"
+		},
+		"or can be, must say why": func(p *sdk.Plugin) { p.Permissions.UnconfinedBy = []string{"port"} },
+		`"password", which is a secret`: func(p *sdk.Plugin) {
+			p.Settings = &struct {
+				Password sdk.Secret `setting:"password" doc:"x"`
+				Port     string     `setting:"port" doc:"x"`
+			}{}
+			p.Permissions.Read = []sdk.Value{sdk.FromSetting("password")}
+		},
 		"wants lower-case letters,": func(p *sdk.Plugin) { p.Name, p.Version = "a_b", "" },
 	} {
 		p := good()

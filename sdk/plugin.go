@@ -1,10 +1,13 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 
@@ -159,30 +162,65 @@ func (p Plugin) check(d Description) []error {
 	if p.Hook != nil && len(p.HookEvents) == 0 {
 		errs = append(errs, errors.New("the hook names no HookEvents"))
 	}
-	names := map[string]bool{}
+	return append(errs, p.checkPermissions(d)...)
+}
+
+func (p Plugin) checkPermissions(d Description) []error {
+	var errs []error
+	settings := map[string]Setting{}
 	for _, s := range d.Settings {
-		names[s.Name] = true
+		settings[s.Name] = s
 	}
 	perms := p.Permissions
-	values := slices.Concat(perms.Read, perms.Write, perms.Execute, perms.ConnectTCP, perms.BindTCP, perms.UnixSockets)
+	paths := slices.Concat(perms.Read, perms.Write, perms.Execute)
+	ports := slices.Concat(perms.ConnectTCP, perms.BindTCP)
+	values := slices.Concat(paths, ports, perms.UnixSockets)
 	for _, r := range p.ExclusiveResources {
 		values = append(values, r.Value)
 	}
 	for _, v := range values {
-		if v.Setting != "" && !names[v.Setting] {
+		s, exists := settings[v.Setting]
+		switch {
+		case v.Setting == "":
+		case !exists:
 			errs = append(errs, fmt.Errorf("a permission or resource refers to the setting %q, which does not exist", v.Setting))
+		case s.Secret:
+			errs = append(errs, fmt.Errorf("a permission or resource refers to the setting %q, which is a secret", v.Setting))
 		}
 	}
-	for _, v := range slices.Concat(perms.ConnectTCP, perms.BindTCP) {
-		_, err := net.LookupPort("tcp", v.Literal) //nolint:noctx // reads a local file at most
-		if v.Setting == "" && err != nil {
-			errs = append(errs, fmt.Errorf("a TCP permission wants a port, not %q", v.Literal))
+	for _, v := range paths {
+		if v.Setting == "" && !filepath.IsAbs(v.Literal) {
+			errs = append(errs, fmt.Errorf("a permission for files wants an absolute path, not %q", v.Literal))
 		}
 	}
-	if perms.Unconfined && perms.Reason == "" {
-		errs = append(errs, errors.New("an unconfined plugin must say why in Permissions.Reason"))
+	for _, v := range ports {
+		if v.Setting == "" && !isPort(v.Literal) {
+			errs = append(errs, fmt.Errorf("a TCP permission wants a port, host:port, a URL or %q, not %q", AnyPort, v.Literal))
+		}
+	}
+	for _, name := range perms.UnconfinedBy {
+		if _, exists := settings[name]; !exists {
+			errs = append(errs, fmt.Errorf("Permissions.UnconfinedBy names the setting %q, which does not exist", name))
+		}
+	}
+	if (perms.Unconfined || len(perms.UnconfinedBy) > 0) && perms.Reason == "" {
+		errs = append(errs, errors.New("a plugin that is unconfined, or can be, must say why in Permissions.Reason"))
 	}
 	return errs
+}
+
+// isPort reads a port as the host does.
+func isPort(text string) bool {
+	if text == AnyPort {
+		return true
+	}
+	if u, err := url.Parse(text); err == nil && u.Host != "" {
+		text = cmp.Or(u.Port(), u.Scheme)
+	} else if _, port, err := net.SplitHostPort(text); err == nil {
+		text = port
+	}
+	_, err := net.LookupPort("tcp", text) //nolint:noctx // reads a local file at most
+	return err == nil
 }
 
 func (p Plugin) features() []string {

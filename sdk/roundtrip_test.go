@@ -264,15 +264,16 @@ func TestEveryFieldTravels(t *testing.T) {
 		Labels map[string]string `setting:"labels"`
 	}
 	values := []sdk.Value{sdk.Literal("443"), sdk.FromSetting("text")}
+	paths := []sdk.Value{sdk.Literal("/a"), sdk.FromSetting("text")}
 	plugin := sdk.Plugin{
 		Name: "test", Version: "1", Summary: "s", Homepage: "h", Settings: &settings,
 		Authenticator: e, Installer: e, Hook: e, ChallengeTypes: []string{sdk.HTTP01, sdk.DNS01},
 		ExclusiveResources: []sdk.Resource{{Kind: "tcp", Value: sdk.FromSetting("text")}, {Kind: "stdout"}},
 		HookEvents:         []string{sdk.EventSuccess}, DNS: sdk.SelfDNS, Env: sdk.UserEnv, Serial: true,
 		Permissions: sdk.Permissions{
-			Read: values, Write: values, Execute: values, ConnectTCP: values, BindTCP: values, UnixSockets: values,
+			Read: paths, Write: paths, Execute: paths, ConnectTCP: values, BindTCP: values, UnixSockets: values,
 			UDP: true, Children: true, Signals: true, Environment: []string{"HOME"}, Key: sdk.KeyBytes,
-			Unconfined: true, Reason: "why",
+			Unconfined: true, UnconfinedBy: []string{"on"}, Reason: "why",
 		},
 	}
 	c := connect(t, plugin, grpc.WithUnaryInterceptor(s.unary), grpc.WithStreamInterceptor(s.stream))

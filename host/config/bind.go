@@ -21,7 +21,7 @@ import (
 // check of the schema, which knows no places: see Place.
 func Bind(i Instance, d sdk.Description) (model.Instance, error) {
 	out := model.Instance{
-		Name: i.Name, Plugin: i.Plugin, Timeout: i.Timeout,
+		Name: i.Name, Plugin: i.Plugin, Timeout: i.Timeout, Sandbox: i.Sandbox, User: i.User,
 		Settings: map[string]any{}, Secrets: map[string]model.SecretRef{},
 	}
 	schema := map[string]sdk.Setting{}

@@ -101,6 +101,10 @@ type Instance struct {
 	Settings map[string]Value
 	// Timeout of one call; zero: the default of the call.
 	Timeout time.Duration
+	// Sandbox is required, best-effort or off; empty: best-effort.
+	Sandbox string
+	// User that its process runs as; empty: the host's.
+	User string
 	// Partial: only --set speaks of it, see Over.
 	Partial bool
 	Pos     Pos

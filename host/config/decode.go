@@ -230,6 +230,12 @@ func (d *decoder) instance(n *yaml.Node) Instance {
 		"name":    func(n *yaml.Node) { i.Name = d.text(n, "name") },
 		"plugin":  func(n *yaml.Node) { i.Plugin = d.text(n, "plugin") },
 		"timeout": func(n *yaml.Node) { i.Timeout = d.duration(n, "timeout") },
+		"sandbox": func(n *yaml.Node) {
+			if i.Sandbox = d.scalarText(n); checkSandbox(i.Sandbox) != nil {
+				d.fail(n, "%v", checkSandbox(i.Sandbox))
+			}
+		},
+		"user": func(n *yaml.Node) { i.User = d.text(n, "user") },
 		"settings": func(n *yaml.Node) {
 			d.settings(n, i.Settings)
 		},
@@ -241,6 +247,17 @@ func (d *decoder) instance(n *yaml.Node) Instance {
 		d.fail(n, "%v", err)
 	}
 	return i
+}
+
+// scalarText takes "off", which older YAML has for false, as it is written.
+func (d *decoder) scalarText(n *yaml.Node) string { return resolve(n).Value }
+
+func checkSandbox(level string) error {
+	switch level {
+	case "required", "best-effort", "off":
+		return nil
+	}
+	return fmt.Errorf("sandbox wants required, best-effort or off, not %q", level)
 }
 
 func checkInstanceName(name string) error {

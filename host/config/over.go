@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 
 	"github.com/certwright/certwright/host/internal/model"
@@ -29,8 +30,8 @@ func (i Instance) Over(before model.Instance) Instance {
 		kind, target := ref.Parts()
 		keep(name, map[string]any{kind: target})
 	}
-	if i.Timeout == 0 {
-		i.Timeout = before.Timeout
-	}
+	i.Timeout = cmp.Or(i.Timeout, before.Timeout)
+	i.Sandbox = cmp.Or(i.Sandbox, before.Sandbox)
+	i.User = cmp.Or(i.User, before.User)
 	return i
 }

@@ -92,6 +92,12 @@ func (c *Config) Apply(a Args) error {
 			if d, err = parseDuration(value); err == nil {
 				err = c.edit(instance, func(i *Instance) { i.Timeout = d })
 			}
+		case name == "sandbox":
+			if err = checkSandbox(value); err == nil {
+				err = c.edit(instance, func(i *Instance) { i.Sandbox = value })
+			}
+		case name == "user":
+			err = c.edit(instance, func(i *Instance) { i.User = value })
 		default:
 			err = c.edit(instance, func(i *Instance) { i.Settings[name] = Value{Text: &value} })
 		}

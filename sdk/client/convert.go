@@ -189,7 +189,7 @@ func descriptionFromProto(d *pb.DescribeResponse) sdk.Description {
 			Read: valuesFromProto(p.GetRead()), Write: valuesFromProto(p.GetWrite()), Execute: valuesFromProto(p.GetExecute()),
 			ConnectTCP: valuesFromProto(p.GetConnectTcp()), BindTCP: valuesFromProto(p.GetBindTcp()), UDP: p.GetUdp(),
 			UnixSockets: valuesFromProto(p.GetUnixSockets()), Children: p.GetChildren(), Signals: p.GetSignals(),
-			Environment: p.GetEnvironment(), Unconfined: p.GetUnconfined(), Reason: p.GetReason(),
+			Environment: p.GetEnvironment(), Unconfined: p.GetUnconfined(), Reason: p.GetReason(), UnconfinedBy: p.GetUnconfinedBy(),
 			Key: map[pb.Permissions_Key]sdk.KeyAccess{pb.Permissions_PATH: sdk.KeyPath, pb.Permissions_BYTES: sdk.KeyBytes}[p.GetKey()],
 		},
 	}

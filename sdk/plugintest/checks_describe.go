@@ -110,7 +110,10 @@ func complete(d sdk.Description) error {
 	for _, r := range d.ExclusiveResources {
 		must(r.Value.Setting == "" || names[r.Value.Setting], "a resource refers to the setting %q, which does not exist", r.Value.Setting)
 	}
-	must(!perms.Unconfined || perms.Reason != "", "unconfined needs a reason")
+	for _, name := range perms.UnconfinedBy {
+		must(names[name], "unconfined_by names the setting %q, which does not exist", name)
+	}
+	must(!perms.Unconfined && len(perms.UnconfinedBy) == 0 || perms.Reason != "", "unconfined and unconfined_by need a reason")
 	return errors.Join(errs...)
 }
 

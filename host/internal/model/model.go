@@ -108,6 +108,10 @@ type Instance struct {
 	Literals Literals `json:"literals,omitempty"`
 	// Timeout of one call; zero: the default of the call.
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// Sandbox is the level of its sandbox; empty: the default.
+	Sandbox string `json:"sandbox,omitempty"`
+	// User that its process runs as; empty: the host's.
+	User string `json:"user,omitempty"`
 }
 
 // Literals are secrets that were given as they are, by setting and name. They

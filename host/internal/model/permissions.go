@@ -35,6 +35,9 @@ func PermissionLines(p sdk.Permissions) []string {
 		out = append(out, "see the environment variable "+name)
 	}
 	flag("see private keys", p.Key == sdk.KeyBytes)
+	for _, name := range p.UnconfinedBy {
+		out = append(out, Unconfined+", if the setting "+name+" is given")
+	}
 	flag(Unconfined, p.Unconfined)
 	return out
 }

@@ -22,8 +22,13 @@ func BenchmarkStart(b *testing.B) {
 		}
 	}
 	state := b.TempDir()
+	var writes []string
+	if buildDir != "" { // misbehave records its processes
+		writes = []string{buildDir}
+	}
 	for b.Loop() {
 		h := New(Options{Dirs: []string{dir}, StateDir: state, HostVersion: "bench"})
+		h.describeWrites = writes
 		_, err := h.Start(b.Context(), Spec{Name: "bench", Plugin: plugin})
 		b.StopTimer()
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/certwright/certwright/host/internal/sandbox"
 	"github.com/certwright/certwright/sdk/client"
 )
 
@@ -29,14 +30,11 @@ type connection struct {
 	conn    capturedConn
 }
 
-// newConnection prepares; nothing runs yet. close MUST be called.
-func newConnection(l limits, b *binary, env []string, pump *logPump) (*connection, error) {
-	dir, err := makeSocketDir(socketBase())
-	if err != nil {
-		return nil, err
-	}
+// newConnection prepares; nothing runs yet. close MUST be called, and removes
+// the directory.
+func newConnection(l limits, b *binary, policy sandbox.Policy, env []string, dir *socketDir, pump *logPump) *connection {
 	c := &connection{
-		limits: l, pump: pump, sockets: dir, runner: newPluginRunner(b, env, pump),
+		limits: l, pump: pump, sockets: dir, runner: newPluginRunner(b, policy, env, pump),
 		synced: [2]*lineWriter{pump.writer(), pump.writer()},
 	}
 	c.plugin = goplugin.NewClient(&goplugin.ClientConfig{
@@ -60,7 +58,7 @@ func newConnection(l limits, b *binary, env []string, pump *logPump) (*connectio
 			grpc.WithChainStreamInterceptor(c.conn.intercept),
 		},
 	})
-	return c, nil
+	return c
 }
 
 var errHandshakeSlow = errors.New("no answer in time")

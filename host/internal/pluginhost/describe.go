@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/certwright/certwright/host/internal/sandbox"
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/client"
 )
@@ -89,7 +90,7 @@ func (h *Host) runDescribe(ctx context.Context, b *binary) ([]byte, error) {
 	// Its words are wanted for an error only: nobody has asked it to work yet.
 	pump := newLogPump(hclog.NewNullLogger(), h.masks)
 	defer pump.close(h.limits.reap)
-	p, err := launch(b, []string{"describe"}, h.environment(sdk.Description{}), false, out, pump.writer(), nil)
+	p, err := launch(b, b.describePolicy(h.describeWrites...), h.environment(sdk.Description{}), false, out, pump.writer(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +111,17 @@ func (h *Host) runDescribe(ctx context.Context, b *binary) ([]byte, error) {
 		return nil, fmt.Errorf("it %s%s", fate, quoteLastWords(pump.lastWords()))
 	}
 	return out.Bytes(), nil
+}
+
+// describePolicy is that of a plugin of which nothing is known yet: it may print.
+func (b *binary) describePolicy(writes ...string) sandbox.Policy {
+	c := &sandbox.Confinement{Write: []string{devNull}, Read: commonReads}
+	if b.script { // an interpreter may have its files anywhere, and helpers
+		c.Read, c.Execute, c.Children = nil, []string{"/"}, true
+	}
+	p := b.policy([]string{"describe"}, Sandbox{Confinement: c}, writes...)
+	p.Limits = c.Limits(nil)
+	return p
 }
 
 // readDescription checks what a plugin says of itself as far as this host

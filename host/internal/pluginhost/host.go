@@ -65,6 +65,8 @@ type Host struct {
 	masks  *masker
 	rule   trustRule
 	limits limits
+	// describeWrites is where `describe` may write; tests record processes.
+	describeWrites []string
 
 	mu           sync.Mutex
 	closed       bool

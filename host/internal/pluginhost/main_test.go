@@ -101,6 +101,7 @@ func newRig(t *testing.T, names ...string) rig {
 		Dirs: []string{r.dir}, StateDir: filepath.Join(t.TempDir(), "plugins"), HostVersion: "test",
 		Log: hclog.New(&hclog.LoggerOptions{Output: r.log, Level: hclog.Trace}),
 	})
+	r.describeWrites = []string{r.dir}
 	r.limits.describe, r.limits.start, r.limits.configure = time.Minute, time.Minute, time.Minute
 	t.Cleanup(func() {
 		if err := r.Close(context.Background()); err != nil {
@@ -249,6 +250,7 @@ func perform(ctx context.Context, i *Instance, token string, r sdk.Reporter) err
 // test kills this process meanwhile.
 func runHelperHost(dir string) {
 	h := New(Options{Dirs: []string{dir}, StateDir: filepath.Join(dir, "state")})
+	h.describeWrites = []string{dir}
 	h.limits.start, h.limits.describe = time.Hour, time.Minute
 	if _, err := h.Start(context.Background(), Spec{Name: "good", Plugin: "good"}); err != nil {
 		fmt.Println(err)

@@ -36,7 +36,7 @@ type process struct {
 // goroutine each, which close them at the end; they MUST NOT block for long.
 // With a lifeline, standard input is a pipe that stays open while the host
 // lives; else it is empty. atEnd, if not nil, is called last of all.
-func launch(b *binary, args, env []string, lifeline bool, stdout, stderr io.WriteCloser, atEnd func()) (*process, error) {
+func launch(b *binary, policy sandbox.Policy, env []string, lifeline bool, stdout, stderr io.WriteCloser, atEnd func()) (*process, error) {
 	var files opened
 	defer files.closeAll()
 	outR, outW, err := files.pipe()
@@ -58,7 +58,6 @@ func launch(b *binary, args, env []string, lifeline bool, stdout, stderr io.Writ
 		return nil, err
 	}
 	p.cmd = &exec.Cmd{Env: env, Stdin: in, Stdout: outW, Stderr: errW}
-	policy := sandbox.Policy{Path: b.path, Args: append([]string{b.path}, args...), Script: b.script}
 	if err := sandbox.Start(p.cmd, policy, b.file); err != nil {
 		return nil, err
 	}
@@ -111,6 +110,8 @@ func (p *process) kill() {
 	if !p.reaped {
 		p.killed = true
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		// It may have left its group.
+		_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/certwright/certwright/host/internal/sandbox"
 )
 
 // selfEnd is how long a process that has closed its output without a handshake
@@ -22,6 +24,7 @@ const selfEnd = time.Second
 // to panic, and its reading of standard output stops at a long line.
 type pluginRunner struct {
 	binary *binary
+	policy sandbox.Policy
 	env    []string
 	filter *handshakeFilter
 	out    *io.PipeReader
@@ -41,8 +44,8 @@ type pluginRunner struct {
 
 var _ runner.Runner = (*pluginRunner)(nil)
 
-func newPluginRunner(b *binary, env []string, pump *logPump) *pluginRunner {
-	r := &pluginRunner{binary: b, env: env, pump: pump, settled: make(chan struct{})}
+func newPluginRunner(b *binary, policy sandbox.Policy, env []string, pump *logPump) *pluginRunner {
+	r := &pluginRunner{binary: b, policy: policy, env: env, pump: pump, settled: make(chan struct{})}
 	r.filter, r.out = newHandshakeFilter(func(line string, before bool) {
 		if before {
 			if runes := []rune(line); len(runes) > lastWordsLimit {
@@ -71,7 +74,7 @@ func (r *pluginRunner) Start(context.Context) error {
 		return context.Canceled
 	}
 	env := append(append([]string(nil), r.env...), r.handed...)
-	r.proc, r.failed = launch(r.binary, nil, env, true, r.filter, r.pump.writer(), r.disconnect)
+	r.proc, r.failed = launch(r.binary, r.policy, env, true, r.filter, r.pump.writer(), r.disconnect)
 	return r.failed
 }
 

@@ -81,7 +81,7 @@ func TestSettingsAsThePluginSees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := r.run(t.Context(), Spec{Name: "web", Plugin: "good"}, d)
+	i, err := r.run(t.Context(), Spec{Name: "web", Plugin: "good"}, d, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestSettingsAsThePluginSees(t *testing.T) {
 			t.Fatal(err)
 		}
 		ours := CheckSettings(d, settings, nil)
-		if diff := cmp.Diff(texts(theirs), texts(ours)); diff != "" || len(ours) == 0 {
+		if diff := cmp.Diff(wordsOf(theirs), wordsOf(ours)); diff != "" || len(ours) == 0 {
 			t.Errorf("%v: the plugin (-) and the host (+) differ:\n%s", settings, diff)
 		}
 	}
@@ -113,7 +113,7 @@ func TestSettingsAsThePluginSees(t *testing.T) {
 	}
 }
 
-func texts(problems []*sdk.Problem) []string {
+func wordsOf(problems []*sdk.Problem) []string {
 	var out []string
 	for _, p := range problems {
 		out = append(out, p.Subject+": "+p.Error())

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/certwright/certwright/host/internal/sandbox"
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/client"
 )
@@ -26,6 +27,10 @@ type Spec struct {
 	Secrets  map[string][]byte
 	// Timeout bounds each streaming call; zero: the client's defaults.
 	Timeout time.Duration
+	// Sandbox is the level of its sandbox; empty: the default.
+	Sandbox string
+	// User that the process runs as; empty: the host's.
+	User string
 	// ValidateOnly has the plugin check its settings and touch nothing; all that
 	// the instance is good for then is Stop.
 	ValidateOnly bool
@@ -90,7 +95,7 @@ func (h *Host) start(ctx context.Context, s Spec) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, err := h.run(ctx, s, d)
+	i, err := h.run(ctx, s, d, stateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +133,7 @@ func (h *Host) stateDir(s Spec) (string, error) {
 }
 
 // run starts the process and connects to it.
-func (h *Host) run(ctx context.Context, s Spec, d sdk.Description) (*Instance, error) {
+func (h *Host) run(ctx context.Context, s Spec, d sdk.Description, stateDir string) (*Instance, error) {
 	path, err := h.find(s.Plugin)
 	if err != nil {
 		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
@@ -138,14 +143,21 @@ func (h *Host) run(ctx context.Context, s Spec, d sdk.Description) (*Instance, e
 		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
 	}
 	defer b.file.Close()
-	pump := newLogPump(h.log.Named(s.Name), h.masks)
-	env := append(h.environment(d), client.LifelineEnv)
 	h.sweep.Do(func() { sweepSocketDirs(socketBase(), time.Now()) })
-	c, err := newConnection(h.limits, b, env, pump)
+	sockets, err := makeSocketDir(socketBase())
 	if err != nil {
-		pump.close(h.limits.reap)
 		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
 	}
+	policy, err := h.policy(b, d, s, stateDir, sockets.path)
+	if err != nil {
+		return nil, errors.Join(err, sockets.remove())
+	}
+	pump := newLogPump(h.log.Named(s.Name), h.masks)
+	env := append(h.environment(d), client.LifelineEnv)
+	if policy.Confinement != nil {
+		env = append(env, "TMPDIR="+sockets.path)
+	}
+	c := newConnection(h.limits, b, policy, env, sockets, pump)
 	ctx, cancel := context.WithTimeoutCause(ctx, h.limits.start, errHandshakeSlow)
 	defer cancel()
 	cl, err := c.open(ctx)
@@ -159,4 +171,37 @@ func (h *Host) run(ctx context.Context, s Spec, d sdk.Description) (*Instance, e
 	i := &Instance{host: h, name: s.Name, plugin: s.Plugin, description: d, connection: c, client: cl}
 	cl.Timeout, cl.Explain, cl.Mask = s.Timeout, i.explain, i.mask
 	return i, nil
+}
+
+// policy decides how the process of an instance is launched, and gives it its
+// directories.
+func (h *Host) policy(b *binary, d sdk.Description, s Spec, stateDir, sockets string) (sandbox.Policy, error) {
+	box, err := SandboxOf(sandbox.ThisKernel(), d, s)
+	if err != nil {
+		return sandbox.Policy{}, err
+	}
+	u, err := userOf(d, s)
+	if err != nil {
+		return sandbox.Policy{}, err
+	}
+	h.confined(s.Name, box)
+	p := b.policy(nil, box, stateDir, sockets)
+	if p.User = u; box.Confinement != nil {
+		p.Limits = box.Confinement.Limits(u)
+	}
+	dirs := []string{sockets}
+	if !s.ValidateOnly {
+		dirs = append(dirs, stateDir)
+	}
+	for _, dir := range dirs {
+		if err := hand(dir, u); err != nil {
+			return p, fmt.Errorf("start instance %s: give %s to its user: %w", s.Name, dir, err)
+		}
+	}
+	if u != nil {
+		r := resolver{d, s.Settings}
+		u.Reads = append(r.reads(d.Permissions.Read), r.reads(d.Permissions.Execute)...)
+		u.Writes = append(r.writes(d.Permissions.Write), dirs...)
+	}
+	return p, nil
 }

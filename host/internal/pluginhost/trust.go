@@ -173,6 +173,13 @@ func ids(fi fs.FileInfo) (uid, gid uint32) {
 	return ^uint32(0), ^uint32(0)
 }
 
+func links(fi fs.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Nlink) //nolint:unconvert // another type on other systems
+	}
+	return 0
+}
+
 func newRefusedError(path, at string, fi fs.FileInfo, reason, fix string) *RefusedError {
 	uid, gid := ids(fi)
 	return &RefusedError{Path: path, At: at, Owner: uid, Group: gid, Mode: fi.Mode(), Reason: reason, Fix: fix}

@@ -134,7 +134,7 @@ func typeName(s sdk.Setting) string {
 
 // withReason adds why to the permission that is all of them.
 func withReason(line string, p sdk.Permissions) string {
-	if line == model.Unconfined && p.Reason != "" {
+	if strings.HasPrefix(line, model.Unconfined) && p.Reason != "" {
 		return line + ": " + p.Reason
 	}
 	return line

@@ -295,6 +295,7 @@ func (e *Engine) start(ctx context.Context, m *member) (*pluginhost.Instance, er
 func (m *member) spec() pluginhost.Spec {
 	return pluginhost.Spec{
 		Name: m.config.Name, Plugin: m.config.Plugin, Key: m.key(), Settings: m.config.Given(), Secrets: m.secrets, Timeout: m.config.Timeout,
+		Sandbox: m.config.Sandbox, User: m.config.User,
 	}
 }
 

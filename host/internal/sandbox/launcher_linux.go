@@ -50,9 +50,6 @@ func launch() error {
 	if err := p.restrict(); err != nil {
 		return fmt.Errorf("restrict plugin %s: %w", p.Path, err)
 	}
-	if err := closeOthers(p.Script); err != nil {
-		return fmt.Errorf("close the descriptors that are not for plugin %s: %w", p.Path, err)
-	}
 	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(binaryFD), p.Args, os.Environ())
 	return fmt.Errorf("execute %s: %w%s", p.Path, err, execAdvice(err, p.Script))
 }
@@ -75,14 +72,96 @@ func readPolicy(f *os.File) (Policy, error) {
 	return p, nil
 }
 
-// restrict takes on, for good, what the policy demands.
+// restrict takes on, for good, what the policy demands. What needs rights or
+// looks at files comes before what takes them away.
 func (p Policy) restrict() error {
-	// A core file would hold keys and secrets.
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("set the limit of core files: %w", err)
+	parent := unix.Getppid()
+	if err := closeOthers(p.Script); err != nil {
+		return fmt.Errorf("close the descriptors that are not for it: %w", err)
 	}
+	var rules ruleset
+	var calls *filter
+	if c := p.Confinement; c != nil {
+		if p.Kernel.Landlock > 0 {
+			var err error
+			if rules, err = newRuleset(p.Kernel.Landlock, *c); err != nil {
+				return err
+			}
+		}
+		if p.Kernel.Seccomp {
+			calls = newFilter(*c, unix.Getpid())
+		}
+	}
+	if err := p.privileges(); err != nil {
+		return err
+	}
+	// A change of user ends this; so it comes after one. The parent may have
+	// ended before.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("set the parent death signal: %w", err)
+	}
+	if unix.Getppid() != parent {
+		return errors.New("its host has ended")
+	}
+	if p.Confinement != nil {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("set no_new_privs: %w", err)
+		}
+		if p.Kernel.Landlock > 0 {
+			if err := rules.enforce(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.Limits.set(); err != nil {
+		return err
+	}
+	if calls != nil {
+		return calls.install()
+	}
+	return nil
+}
+
+// privileges gives up those of root that the program does without.
+func (p Policy) privileges() error {
+	if p.User != nil {
+		if err := become(*p.User, p.Confinement != nil && p.Confinement.Bind.privileged()); err != nil {
+			return err
+		}
+		return p.User.reaches()
+	}
+	if p.Confinement != nil {
+		return dropCapabilities(p.Confinement.capabilities(), false)
+	}
+	return nil
+}
+
+// set lowers the limits. Core files would hold keys and secrets.
+func (l Limits) set() error {
+	for _, limit := range []struct {
+		name     string
+		resource int
+		value    uint64
+		always   bool
+	}{
+		{"core files", unix.RLIMIT_CORE, 0, true},
+		{"the size of files", unix.RLIMIT_FSIZE, l.FileSize, false},
+		{"open files", unix.RLIMIT_NOFILE, l.OpenFiles, false},
+		{"processes", unix.RLIMIT_NPROC, l.Processes, false},
+		{"memory", unix.RLIMIT_DATA, l.Data, false},
+		{"the address space", unix.RLIMIT_AS, l.AddressSpace, false},
+	} {
+		if limit.value == 0 && !limit.always {
+			continue
+		}
+		var have unix.Rlimit
+		err := unix.Getrlimit(limit.resource, &have)
+		if err == nil {
+			err = unix.Setrlimit(limit.resource, &unix.Rlimit{Cur: min(limit.value, have.Max), Max: min(limit.value, have.Max)})
+		}
+		if err != nil {
+			return fmt.Errorf("set the limit of %s: %w", limit.name, err)
+		}
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ func main() {
 	sdk.Serve(sdk.Plugin{
 		Name: "sites", Version: "1.0.0", Summary: "sites of a story", Settings: &s.settings, Installer: s,
 		ExclusiveResources: []sdk.Resource{{Kind: "server", Value: sdk.FromSetting("config")}},
+		Permissions:        sdk.Permissions{Write: []sdk.Value{sdk.FromSetting("config")}},
 	})
 }
 

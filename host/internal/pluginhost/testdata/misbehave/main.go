@@ -50,7 +50,11 @@ func declaration(name string) sdk.Plugin {
 	return sdk.Plugin{
 		Name: name, Version: "1.2.3", Summary: "does it wrong", Settings: s,
 		Authenticator: &authenticator{settings: s}, ChallengeTypes: []string{sdk.HTTP01},
-		Permissions: sdk.Permissions{Environment: []string{"MISBEHAVE_WANTED", "CERTWRIGHT_SECRET"}},
+		Permissions: sdk.Permissions{
+			Environment: []string{"MISBEHAVE_WANTED", "CERTWRIGHT_SECRET"},
+			// What a sandbox would prevent is to be survived without one, too.
+			Unconfined: true, Reason: "misbehaves",
+		},
 	}
 }
 

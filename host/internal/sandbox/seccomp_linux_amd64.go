@@ -1,0 +1,15 @@
+package sandbox
+
+import "golang.org/x/sys/unix"
+
+const (
+	auditArch = unix.AUDIT_ARCH_X86_64
+	// foreignNumbers is the bit of the x32 ABI.
+	foreignNumbers = 0x40000000
+)
+
+var (
+	forks         = []uint32{unix.SYS_FORK, unix.SYS_VFORK}
+	neverHere     = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT}
+	oldAttributes = []uint32{unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN}
+)
