@@ -1,8 +1,8 @@
 // Command plugincheck checks that a plugin binary, in whatever language it is
 // written, keeps the contract of certwright.plugin.v1. It needs no CA.
 //
-// What goes to stdout is one line for each check and the count, or with --json
-// one object for each check and one with the count. Everything else is on
+// What goes to stdout is one line for each check and a score card, or with --json
+// one object for each check and one with the card. Everything else is on
 // stderr. Exit codes: 0 all that is applicable passed, 1 a check failed, 2 the
 // command line or the settings file is wrong.
 package main
@@ -52,10 +52,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Short: "Check that a plugin keeps the contract of certwright.plugin.v1",
 		Long: "plugincheck starts a plugin as certwright would, asks it for what it promises in its\n" +
 			"description, and looks itself whether a challenge is in place. It needs no CA.\n\n" +
-			"Tell it where to look (--http, --webroot, --tls, --dns, --deployed): what it cannot\n" +
+			"Placeholders in settings point the plugin to a world that plugincheck makes, looks at,\n" +
+			"and lets fail:\n\n" +
+			"  {dir}          a document root that is served\n" +
+			"  {web}          URL of a web server over it that takes PUT and DELETE\n" +
+			"  {dns}          host:port of a name server that takes updates (RFC 2136)\n" +
+			"  {tsig_name}    name of the TSIG key that it takes, {tsig_secret} its secret\n" +
+			"  {http_port}    free port of 127.0.0.1 on which the plugin answers http-01\n" +
+			"  {tls_port}     the same for tls-alpn-01\n" +
+			"  {via URL}      URL of a proxy in front of your own fake of a provider's API\n\n" +
+			"Or tell it where to look (--http, --webroot, --tls, --dns, --deployed): what it cannot\n" +
 			"see it calls n.a., which is not the same as passed.",
-		Example: "  plugincheck --set dir=/tmp/www/.well-known/acme-challenge --webroot /tmp/www ./certwright-plugin-hello",
-		Args:    cobra.ExactArgs(1), SilenceErrors: true, SilenceUsage: true,
+		Example: "  plugincheck --set path={dir} ./certwright-plugin-webroot\n" +
+			"  plugincheck --set server={dns} ./certwright-plugin-rfc2136\n" +
+			"  plugincheck --set 'endpoint={via http://127.0.0.1:8080}' --set token=env:TOKEN ./certwright-plugin-x",
+		Args: cobra.ExactArgs(1), SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			suite, err := o.prepare(cmd.Context(), args[0])
 			if err != nil {

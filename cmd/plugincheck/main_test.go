@@ -18,8 +18,11 @@ import (
 
 const root = "../.."
 
-// hello is the built example.
-var hello string
+// hello is the built example; real are plugins of ours, by name.
+var (
+	hello string
+	real  = map[string]string{"webroot": "", "standalone": "", "rfc2136": ""}
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "cwhello")
@@ -34,8 +37,17 @@ func TestMain(m *testing.M) {
 			err = fmt.Errorf("%w\n%s", err, out)
 		}
 	}
+	for name := range real {
+		real[name] = filepath.Join(dir, "certwright-plugin-"+name)
+		if err == nil {
+			var out []byte
+			if out, err = exec.Command("go", "build", "-o", real[name], filepath.Join(root, "plugins", name)).CombinedOutput(); err != nil {
+				err = fmt.Errorf("%w\n%s", err, out)
+			}
+		}
+	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "build examples/hello-authenticator:", err)
+		fmt.Fprintln(os.Stderr, "build the plugins:", err)
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -68,7 +80,7 @@ func TestFirstPluginPasses(t *testing.T) {
 	if code != exitPassed || stderr != "" {
 		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
 	}
-	for _, line := range []string{"ok    http-01/seen\n", "n.a.  dns-01/perform: ", " ok, 0 failed, "} {
+	for _, line := range []string{"ok    http-01/seen\n", ", since the plugin does not answer dns-01\n", " ok, 0 failed, "} {
 		if !strings.Contains(stdout, line) {
 			t.Errorf("stdout lacks %q:\n%s", line, stdout)
 		}
@@ -86,10 +98,46 @@ func TestFailureIsExplained(t *testing.T) {
 	if code != exitFailed {
 		t.Errorf("exit %d", code)
 	}
-	for _, text := range []string{"FAIL  http-01/seen: ", "status 404", adviceText} {
+	mend := "to mend:\n  http-01/seen: report a challenge only once its response can be seen\n"
+	for _, text := range []string{"FAIL  http-01/seen: ", "status 404", adviceText, mend} {
 		if !strings.Contains(stdout, text) {
 			t.Errorf("stdout lacks %q:\n%s", text, stdout)
 		}
+	}
+}
+
+// Settings point real plugins to the world; nothing else is given.
+func TestRealPluginsInTheWorld(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  []string
+		ok   []string
+	}{
+		{"webroot", []string{"path={dir}"}, []string{"http-01/seen", "http-01/foreign", "faults/no-place"}},
+		{"standalone", []string{"http_port={http_port}", "tls_port={tls_port}", "address=127.0.0.1"}, []string{"http-01/seen", "tls-alpn-01/seen"}},
+		{"rfc2136", []string{"server={dns}", "tsig_name={tsig_name}", "tsig_secret={tsig_secret}", "protocol=tcp"}, []string{
+			"dns-01/seen", "dns-01/foreign", "faults/slow", "faults/unavailable", "faults/cut-off",
+			"faults/lost-answer", "faults/cleanup", "faults/cancel", "faults/killed", "life/secrets",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var args []string
+			for _, set := range c.set {
+				args = append(args, "--set", set)
+			}
+			code, stdout, stderr := plugincheck(t, append(args, real[c.name])...)
+			if code != exitPassed || stderr != "" {
+				t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+			}
+			for _, name := range c.ok {
+				if !strings.Contains(stdout, "ok    "+name+"\n") {
+					t.Errorf("stdout lacks ok for %s:\n%s", name, stdout)
+				}
+			}
+			if strings.Contains(stdout, "was not told enough") {
+				t.Errorf("something is not looked at:\n%s", stdout)
+			}
+		})
 	}
 }
 
@@ -139,9 +187,18 @@ func TestJSON(t *testing.T) {
 			passed++
 		}
 	}
-	var c count
+	var c card
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &c); err != nil {
 		t.Fatal(err)
+	}
+	sum := count{}
+	for _, category := range plugintest.Categories() {
+		one := c.Categories[category]
+		sum.Passed, sum.Failed, sum.NotApplicable = sum.Passed+one.Passed, sum.Failed+one.Failed, sum.NotApplicable+one.NotApplicable
+		sum.Unseen += one.Unseen
+	}
+	if sum != c.count {
+		t.Errorf("the categories add up to %+v, the whole to %+v", sum, c.count)
 	}
 	if c.Passed != passed || c.Failed != 0 || c.Passed+c.NotApplicable != len(lines)-1 {
 		t.Errorf("count %+v for %d lines of which %d passed", c, len(lines)-1, passed)
@@ -189,13 +246,15 @@ func TestSetOne(t *testing.T) {
 	}
 	t.Setenv("PLUGINCHECK_SECRET", "from env")
 	types := map[string]sdk.Setting{
-		"s": {Type: sdk.StringSetting}, "d": {Type: sdk.DurationSetting}, "i": {Type: sdk.IntSetting},
+		"p": {Type: sdk.IntSetting}, "s": {Type: sdk.StringSetting}, "d": {Type: sdk.DurationSetting}, "i": {Type: sdk.IntSetting},
 		"l": {Type: sdk.ListSetting}, "k": {Type: sdk.StringSetting, Secret: true},
 	}
 	for _, c := range []struct{ name, text, settings, secret, says string }{
 		{name: "s", text: "12", settings: `{"s":"12"}`},
 		{name: "d", text: "2m", settings: `{"d":"2m"}`},
 		{name: "i", text: "12", settings: `{"i":12}`},
+		{name: "p", text: "{http_port}", settings: `{"p":"{http_port}"}`},
+		{name: "k", text: "{tsig_secret}", settings: `{}`, secret: "{tsig_secret}"},
 		{name: "l", text: "[a, b]", settings: `{"l":["a","b"]}`},
 		{name: "l", text: "[a", says: "--set l=[a"},
 		{name: "unknown", text: "true", settings: `{"unknown":true}`},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -93,6 +94,10 @@ func settingTypes(ctx context.Context, binary string, env []string) map[string]s
 	return out
 }
 
+// placeholder is a text that stands for something of the suite's world. As YAML
+// it would be a map.
+var placeholder = regexp.MustCompile(`^\{[a-z_]+\}$`)
+
 // setOne sets one setting by its type: text as it is, all else as YAML.
 func setOne(s *plugintest.Suite, types map[string]sdk.Setting, name, text string) error {
 	setting := types[name]
@@ -107,7 +112,7 @@ func setOne(s *plugintest.Suite, types map[string]sdk.Setting, name, text string
 		s.Secrets[name] = secret
 		return nil
 	}
-	if setting.Type == sdk.StringSetting || setting.Type == sdk.DurationSetting {
+	if setting.Type == sdk.StringSetting || setting.Type == sdk.DurationSetting || placeholder.MatchString(text) {
 		s.Settings[name] = text
 		return nil
 	}
@@ -130,6 +135,9 @@ func secretOf(reference string) ([]byte, error) {
 			return []byte(value), nil
 		}
 		return nil, fmt.Errorf("the variable %s is not set", name)
+	}
+	if placeholder.MatchString(reference) {
+		return []byte(reference), nil // of the suite's world, and known to everybody
 	}
 	return nil, errors.New("it is a secret: give @FILE or env:NAME")
 }

@@ -29,6 +29,13 @@ func operation(ctx context.Context, id string) context.Context {
 	return sdk.WithOperation(ctx, sdk.Operation{ID: id, RunID: "plugincheck", Lineage: "plugincheck", Attempt: 1})
 }
 
+// whereToLook says how the suite gets to see a response.
+var whereToLook = map[string]string{
+	sdk.HTTP01:    "put {dir} or {http_port} into the settings, or give webroot or http",
+	sdk.DNS01:     "put {dns} into the settings, or give dns, or in a Go test Look",
+	sdk.TLSALPN01: "put {tls_port} into the settings, or give tls",
+}
+
 // Advice of several checks.
 const (
 	adviceInPlace = "report a challenge as done only when its response can be seen"
@@ -54,6 +61,7 @@ func authenticatorChecks() []check {
 		add("cleanup-twice", "a second Cleanup is success", cleansUpTwice)
 		add("same-operation", "Perform again with the same operation_id has the same outcome and leaves no duplicate", performsTwice)
 		add("cancel", "a cancelled Perform ends within 5 s, and Cleanup works after it", cancels)
+		add("foreign", "what others have there stays: other values of the same record, other files and records", leavesOthers)
 		add("concurrent", "two batches at once do not disturb each other", concurrent)
 	}
 	return append(all,
@@ -135,8 +143,8 @@ func performs(ctx context.Context, b *bench, t string) error {
 
 func seen(ctx context.Context, b *bench, t string) error {
 	if b.views[t] == nil {
-		return notApplicable("the suite was not told where to look for " + t +
-			": give http, webroot, tls or dns; until then nothing is known about what the plugin really does")
+		return unseen("the suite was not told where to look for " + t + ": " + whereToLook[t] +
+			"; until then nothing is known about what the plugin really does")
 	}
 	p, batch, err := b.start(ctx, t)
 	if err != nil {

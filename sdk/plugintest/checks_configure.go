@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"slices"
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/client"
@@ -42,6 +44,11 @@ func configureChecks() []check {
 			name:       "configure/secret",
 			obligation: "Configure refuses a secret that comes among the settings, where it would be shown, and names it",
 			run:        configureSecret,
+		},
+		{
+			name:       "configure/validate-only",
+			obligation: "Configure with validate_only touches nothing outside the process",
+			run:        configureValidateOnly,
 		},
 	}
 }
@@ -100,6 +107,55 @@ func configureSecret(ctx context.Context, b *bench) error {
 		return notApplicable("no setting is secret")
 	}
 	return errors.Join(errs...)
+}
+
+// configureValidateOnly sees what it can: the state directory, the world, and
+// the files that an installer writes.
+func configureValidateOnly(ctx context.Context, b *bench) error {
+	dir, err := b.stateDir()
+	if err != nil {
+		return err
+	}
+	files, err := snapshot(b.DeployedFiles)
+	if err != nil {
+		return err
+	}
+	world, err := b.world.contents()
+	if err != nil {
+		return err
+	}
+	p, err := b.launch(ctx)
+	if err != nil {
+		return err
+	}
+	b.world.faults.clear()
+	c := b.configuration(dir)
+	c.ValidateOnly = true
+	problems, err := p.Configure(ctx, c)
+	if err != nil {
+		return fmt.Errorf("the call of Configure with validate_only broke: %w", err)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("Configure with validate_only refuses the settings given to the suite: %s", problemTexts(problems))
+	}
+	if n := b.world.faults.requests(); n > 0 {
+		return fmt.Errorf("Configure with validate_only sent %d requests; a check of settings must work without a network", n)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look at the state directory: %w", err)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("Configure with validate_only made %s in the state directory", left[0].Name())
+	}
+	now, err := b.world.contents()
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(world, now) {
+		return errors.New("Configure with validate_only changed files or records")
+	}
+	return files.compare("after Configure with validate_only", "write nothing then")
 }
 
 // wrongValue is a value that is not of the type; nil for an unknown type.

@@ -144,8 +144,8 @@ func roundTrip(ctx context.Context, b *bench) error {
 
 func deployedFiles(ctx context.Context, b *bench) error {
 	if len(b.DeployedFiles) == 0 {
-		return notApplicable("the suite was not told which files hold the certificate: " +
-			"until then nothing is known about what the plugin really does")
+		return unseen("the suite was not told which files hold the certificate: " +
+			"give deployed; until then nothing is known about what the plugin really does")
 	}
 	_, l, err := b.deployed(ctx)
 	if err != nil {

@@ -8,6 +8,10 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/client"
 )
@@ -18,6 +22,11 @@ func wireChecks() []check {
 			name:       "wire/unknown-fields",
 			obligation: "fields that the plugin does not know are ignored in every message",
 			run:        unknownFields,
+		},
+		{
+			name:       "wire/unknown-rpc",
+			obligation: "an rpc that the plugin does not know is answered with UNIMPLEMENTED, and disturbs nothing",
+			run:        unknownRPC,
 		},
 		{
 			name:       "wire/stdout",
@@ -61,7 +70,37 @@ func unknownFields(ctx context.Context, b *bench) error {
 	if _, _, err := p.Health(ctx, false); err != nil {
 		return explain(err)
 	}
-	return explain(b.work(ctx, p))
+	greasy := b.work(ctx, p)
+	if greasy == nil {
+		return nil
+	}
+	plain, err := b.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	if b.work(ctx, plain) != nil {
+		return worksNot
+	}
+	return explain(greasy)
+}
+
+// worksNot is said where a check looks at a side of the plugin's work.
+const worksNot = notApplicable("what the plugin does fails in any case; another check says why")
+
+func unknownRPC(ctx context.Context, b *bench) error {
+	p, err := b.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	err = p.conn.Invoke(ctx, "/certwright.plugin.v1.Plugin/CertwrightUnknown", &emptypb.Empty{}, &emptypb.Empty{})
+	if code := status.Code(err); code != codes.Unimplemented {
+		return fmt.Errorf("a call of an rpc that does not exist ends with %s; let it end with %s: "+
+			"a later host finds out so what an older plugin cannot", code, codes.Unimplemented)
+	}
+	if _, _, err := p.Health(ctx, false); err != nil {
+		return fmt.Errorf("after the call of an unknown rpc: %w", err)
+	}
+	return nil
 }
 
 func stdoutPurity(ctx context.Context, b *bench) error {
@@ -69,13 +108,14 @@ func stdoutPurity(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	if err := b.work(ctx, p); err != nil {
-		return err
-	}
+	broken := b.work(ctx, p)
 	p.kill() // all that was written is read by now
 	if stray := p.runner.strayStdout(); stray != "" {
 		return fmt.Errorf("the plugin wrote %q to stdout after the handshake; "+
 			"write logs to stderr, and what a person should see with say", abridged([]byte(stray)))
+	}
+	if broken != nil {
+		return worksNot
 	}
 	return nil
 }
@@ -149,6 +189,11 @@ func lifeChecks() []check {
 			name:       "life/host-gone",
 			obligation: "the plugin ends when its standard input, the lifeline, is closed: its host is gone",
 			run:        endsWithHost,
+		},
+		{
+			name:       "life/secrets",
+			obligation: "no secret is in what the plugin logs, says or reports, in this check and in all before it",
+			run:        keepsSecrets,
 		},
 	}
 }

@@ -33,7 +33,7 @@ type process struct {
 
 // launch starts the plugin as a host does, not yet configured.
 func (b *bench) launch(ctx context.Context) (*process, error) {
-	r := &runner{path: b.Binary, extra: append(b.environment(), client.LifelineEnv), exited: make(chan struct{})}
+	r := &runner{path: b.Binary, extra: append(b.environment(), client.LifelineEnv), exited: make(chan struct{}), heard: b.leaks.hear}
 	c := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  client.Handshake(),
 		VersionedPlugins: client.Plugins(),

@@ -31,6 +31,7 @@ type runner struct {
 	extra  []string
 	cmd    *exec.Cmd
 	exited chan struct{}
+	heard  func(where, text string) // each line of stderr
 
 	stdout, stderr *io.PipeReader
 	lifeline       *os.File
@@ -120,6 +121,7 @@ func (r *runner) readStderr(from io.Reader) {
 	for {
 		line, err := reader.ReadSlice('\n')
 		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 {
+			r.heard("stderr", string(line))
 			r.mu.Lock()
 			r.lines = append(r.lines, string(line))
 			r.lines = r.lines[max(0, len(r.lines)-keptLines):]

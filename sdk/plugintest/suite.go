@@ -16,7 +16,18 @@ import (
 type Suite struct {
 	// Binary is the path of the plugin; its name is certwright-plugin-NAME.
 	Binary string
-	// Settings and Secrets are those of one working instance.
+	// Settings and Secrets are those of one working instance. In their texts,
+	// and in DeployedFiles, these stand for parts of a world that the suite makes,
+	// looks at, and lets fail:
+	//
+	//	{dir}          a document root that is served
+	//	{web}          URL of a web server over it that also takes PUT and DELETE
+	//	{dns}          host:port of a name server for Domain that takes updates (RFC 2136)
+	//	{tsig_name}    name of the key that it takes, {tsig_secret} its secret (hmac-sha256)
+	//	{http_port}    a free port of 127.0.0.1 on which the plugin answers http-01
+	//	{tls_port}     the same for tls-alpn-01
+	//	{via URL}      URL of a proxy in front of a server that the author brings,
+	//	               a fake of a provider's API as a rule
 	Settings map[string]any
 	Secrets  map[string][]byte
 	// Env are further entries (NAME=value) for the plugin's environment, which
@@ -34,6 +45,9 @@ type Suite struct {
 	TLSAddress string
 	// DNSAddress (host:port) is the server that is asked for dns-01 records.
 	DNSAddress string
+	// Look tells by challenge type how many times the response is there, where none
+	// of these can show it: records in a fake that the test runs itself.
+	Look map[string]func(context.Context, sdk.Challenge) (int, error)
 
 	// DeployedFiles must each hold the leaf certificate once an installer has
 	// deployed, and be as before once it has rolled back.
@@ -59,12 +73,19 @@ const (
 type Step struct {
 	// Name is stable over versions: "describe/json", "http-01/cleanup-twice".
 	Name string `json:"name"`
+	// Category is the line of the score card: one of [Categories].
+	Category string `json:"category"`
 	// Obligation is what the plugin has to do, as one sentence.
 	Obligation string  `json:"obligation"`
 	Outcome    Outcome `json:"outcome"`
 	// Text says what was seen and what to change, or why the check is not
 	// applicable. Empty if it passed.
 	Text string `json:"text,omitempty"`
+	// Mend says in one line what to do about a failure.
+	Mend string `json:"mend,omitempty"`
+	// Unseen says of a check that is not applicable that it would be, had the
+	// suite been told more.
+	Unseen bool `json:"unseen,omitempty"`
 }
 
 // Run checks a plugin in a Go test; each check is a subtest.
@@ -75,7 +96,7 @@ func Run(t *testing.T, s Suite) {
 		t.Run(step.Name, func(t *testing.T) {
 			switch step.Outcome {
 			case Failed:
-				t.Errorf("%s\n%s", step.Obligation, step.Text)
+				t.Errorf("%s\n%s\n%s", step.Obligation, step.Text, step.Mend)
 			case NotApplicable:
 				t.Logf("not applicable: %s", step.Text)
 			}
@@ -96,7 +117,7 @@ func Check(ctx context.Context, s Suite, report func(Step)) []Step {
 	}
 	b, err := newBench(s)
 	if err != nil {
-		add(Step{Name: "suite", Obligation: "the suite itself can be set up", Outcome: Failed, Text: err.Error()})
+		add(Step{Name: "suite", Category: Contract, Obligation: "the suite itself can be set up", Outcome: Failed, Text: err.Error()})
 		return steps
 	}
 	defer b.close()
@@ -107,7 +128,7 @@ func Check(ctx context.Context, s Suite, report func(Step)) []Step {
 	}
 	for _, c := range b.checks() {
 		if ctx.Err() != nil {
-			add(Step{Name: "suite", Obligation: "the suite runs to its end", Outcome: Failed,
+			add(Step{Name: "suite", Category: Contract, Obligation: "the suite runs to its end", Outcome: Failed,
 				Text: "cancelled before " + c.name + ": " + context.Cause(ctx).Error()})
 			return steps
 		}
@@ -129,12 +150,18 @@ type notApplicable string
 
 func (n notApplicable) Error() string { return string(n) }
 
+// unseen is a notApplicable for want of something that the author can give.
+type unseen string
+
+func (n unseen) Error() string { return string(n) }
+
 func (b *bench) checks() []check {
 	var all []check
 	all = append(all, describeChecks()...)
 	all = append(all, configureChecks()...)
 	all = append(all, wireChecks()...)
 	all = append(all, authenticatorChecks()...)
+	all = append(all, faultChecks()...)
 	all = append(all, hookChecks()...)
 	all = append(all, installerChecks()...)
 	return append(all, lifeChecks()...)
@@ -146,6 +173,8 @@ type bench struct {
 	Suite
 	description sdk.Description
 	views       map[string]view
+	world       *world
+	leaks       *leaks
 	dir         string
 	processes   []*process
 	closers     []func()
@@ -176,7 +205,7 @@ func newBench(s Suite) (*bench, error) {
 	}
 	b := &bench{Suite: s, dir: dir, patience: 30 * time.Second}
 	b.closers = append(b.closers, func() { _ = os.RemoveAll(dir) })
-	if err := b.makeViews(); err != nil {
+	if err := errors.Join(b.makeWorld(), b.makeViews()); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -191,7 +220,7 @@ func (b *bench) close() {
 
 // run runs one check and ends every process that it started.
 func (b *bench) run(ctx context.Context, c check) Step {
-	step := Step{Name: c.name, Obligation: c.obligation, Outcome: Passed}
+	step := Step{Name: c.name, Category: gradeOf(c.name).category, Obligation: c.obligation, Outcome: Passed}
 	ctx, cancel := context.WithTimeoutCause(ctx, b.Limit,
 		fmt.Errorf("the check did not end within %s: a call of the plugin hangs", b.Limit))
 	defer cancel()
@@ -199,12 +228,19 @@ func (b *bench) run(ctx context.Context, c check) Step {
 	for _, p := range b.processes {
 		p.kill()
 	}
+	b.world.faults.clear()
+	if err != nil {
+		b.leaks.hear("the failure of "+c.name, err.Error())
+	}
 	var na notApplicable
+	var un unseen
 	switch {
 	case errors.As(err, &na):
 		step.Outcome, step.Text = NotApplicable, na.Error()
+	case errors.As(err, &un):
+		step.Outcome, step.Text, step.Unseen = NotApplicable, un.Error(), true
 	case err != nil:
-		step.Outcome, step.Text = Failed, err.Error()+b.lastWords()
+		step.Outcome, step.Text, step.Mend = Failed, err.Error()+b.lastWords(), gradeOf(c.name).mend
 	}
 	b.processes = nil
 	return step

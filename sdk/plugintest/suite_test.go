@@ -5,11 +5,16 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +61,56 @@ func mode(t *testing.T, name string) Suite {
 		WebrootPath: dir, TLSAddress: serveTLS(t, filepath.Join(dir, "tls")), DNSAddress: serveDNS(t, filepath.Join(dir, "dns")),
 		DeployedFiles: []string{filepath.Join(dir, "deployed.pem")},
 	}
+}
+
+// inWorld gives the suite for the raw plugin in the suite's own world, with a fake
+// of a provider's API behind a proxy.
+func inWorld(t *testing.T, name string) Suite {
+	t.Helper()
+	s := mode(t, name)
+	api := &fakeAPI{}
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	return Suite{
+		Binary: s.Binary, Secrets: s.Secrets, DeployedFiles: []string{"{dir}/deployed.pem"},
+		Settings: map[string]any{"dir": "{dir}", "level": 3, "api": "{via " + server.URL + "}"},
+		Look:     map[string]func(context.Context, sdk.Challenge) (int, error){sdk.DNS01: api.look},
+	}
+}
+
+// fakeAPI holds TXT records, as a provider's API that adds whatever it is given.
+type fakeAPI struct {
+	mu      sync.Mutex
+	records [][2]string
+}
+
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	record := [2]string{r.FormValue("name"), r.FormValue("value")}
+	switch r.Method {
+	case http.MethodPost:
+		f.records = append(f.records, record)
+	case http.MethodDelete:
+		f.records = slices.DeleteFunc(f.records, func(have [2]string) bool { return have == record })
+	default:
+		if slices.Contains(f.records, record) {
+			return
+		}
+		http.NotFound(w, r)
+	}
+}
+
+func (f *fakeAPI) look(_ context.Context, c sdk.Challenge) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, record := range f.records {
+		if record == [2]string{c.DNS.Name, c.DNS.Value} {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // serveTLS presents the certificate that is in the file named as the server.
@@ -132,15 +187,26 @@ func serveDNS(t *testing.T, dir string) string {
 
 // A plugin that keeps the contract passes everything, also without the SDK.
 func TestGoodPluginPasses(t *testing.T) {
-	for _, step := range Check(t.Context(), mode(t, "good"), nil) {
-		if step.Outcome != Passed {
-			t.Errorf("%s: %s: %s", step.Name, step.Outcome, step.Text)
+	seen := map[string]Step{}
+	for _, suite := range []Suite{mode(t, "good"), inWorld(t, "good")} {
+		for _, step := range Check(t.Context(), suite, nil) {
+			if step.Outcome == Failed {
+				t.Errorf("%s: %s", step.Name, step.Text)
+			}
+			if seen[step.Name].Outcome != Passed {
+				seen[step.Name] = step
+			}
+		}
+	}
+	for name, step := range seen { // others than the two have nothing to share
+		if step.Outcome != Passed && name != "tls-alpn-01/foreign" && name != "dns-01/foreign" {
+			t.Errorf("%s: %s: %s", name, step.Outcome, step.Text)
 		}
 	}
 }
 
-// faults are the modes of the raw plugin and the checks that each must fail.
-var faults = map[string][]string{
+// badPlugins are the modes of the raw plugin and the checks that each must fail.
+var badPlugins = map[string][]string{
 	"garbage":         {"describe/json"},
 	"noise":           {"describe/json"},
 	"wrong-name":      {"describe/name"},
@@ -188,15 +254,50 @@ var faults = map[string][]string{
 	"never-drained":   {"life/drain"},
 	"mortal":          {"life/sigterm"},
 	"orphan":          {"life/host-gone"},
+	"any-rpc":         {"wire/unknown-rpc"},
+	"eager":           {"configure/validate-only"},
+	"leaks":           {"life/secrets"},
+}
+
+// badInWorld are those that show in the suite's world only.
+var badInWorld = map[string][]string{
+	"eager":        {"configure/validate-only"},
+	"impatient":    {"faults/slow"},
+	"permanent":    {"faults/rate-limit", "faults/unavailable", "faults/cut-off"},
+	"timeless":     {"faults/rate-limit"},
+	"believes":     {"faults/rate-limit", "faults/unavailable", "faults/cut-off", "faults/cleanup"},
+	"hangs-up-too": {"faults/unavailable", "faults/cleanup"},
+	"blind":        {"faults/lost-answer", "dns-01/same-operation"},
+	"liar":         {"faults/no-place"},
+	"stuck":        {"faults/cancel"},
+	"memory":       {"faults/killed"},
+	"sweeps":       {"http-01/foreign"},
+	"litters":      {"http-01/foreign"},
+	"keeps":        {"http-01/foreign", "dns-01/cleanup"},
 }
 
 // Each way to break the contract fails the check that is there for it.
 func TestBadPluginsFail(t *testing.T) {
-	for fault, names := range faults {
+	for fault, names := range badPlugins {
 		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
 			for _, name := range names {
 				step := only(t, mode(t, fault), name)
 				if step.Outcome != Failed || step.Text == "" {
+					t.Errorf("%s: %s %q, want a failure with a text", name, step.Outcome, step.Text)
+				}
+			}
+		})
+	}
+}
+
+func TestBadPluginsFailInWorld(t *testing.T) {
+	for fault, names := range badInWorld {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			for _, name := range names {
+				step := only(t, inWorld(t, fault), name)
+				if step.Outcome != Failed || step.Text == "" || step.Mend == "" {
 					t.Errorf("%s: %s %q, want a failure with a text", name, step.Outcome, step.Text)
 				}
 			}
@@ -234,7 +335,7 @@ func only(t *testing.T, s Suite, name string) Step {
 func TestEveryCheckHasAFault(t *testing.T) {
 	has := map[string]bool{}
 	kind := strings.NewReplacer(sdk.DNS01, "TYPE", sdk.TLSALPN01, "TYPE", sdk.HTTP01, "TYPE").Replace
-	for _, names := range faults {
+	for _, names := range slices.Concat(slices.Collect(maps.Values(badPlugins)), slices.Collect(maps.Values(badInWorld))) {
 		for _, name := range names {
 			has[kind(name)] = true
 		}
@@ -252,6 +353,9 @@ func TestNamesAreStable(t *testing.T) {
 	for _, c := range append([]check{describeJSON}, b.checks()...) {
 		if c.obligation == "" {
 			t.Errorf("%s has no obligation", c.name)
+		}
+		if g := gradeOf(c.name); g.mend == "" || !slices.Contains(Categories(), g.category) {
+			t.Errorf("%s has no line in the table of grades: %+v", c.name, g)
 		}
 		got = append(got, c.name)
 	}

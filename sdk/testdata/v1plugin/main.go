@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -59,7 +61,7 @@ func main() {
 type services struct{ plugin.NetRPCUnsupportedPlugin }
 
 func (services) GRPCServer(_ *plugin.GRPCBroker, g *grpc.Server) error {
-	s := &state{running: map[string]int{}, asks: map[string]chan *pb.AnswerRequest{}}
+	s := &state{running: map[string]int{}, ended: make(chan struct{}), asks: map[string]chan *pb.AnswerRequest{}}
 	pb.RegisterPluginServer(g, base{state: s})
 	pb.RegisterAuthenticatorServer(g, authenticator{state: s})
 	pb.RegisterInstallerServer(g, installer{state: s})
@@ -98,6 +100,7 @@ type state struct {
 	}
 	stateDir string
 	running  map[string]int
+	ended    chan struct{} // closed when a call ends
 	asks     map[string]chan *pb.AnswerRequest
 	asked    int
 	staged   []byte
@@ -114,7 +117,16 @@ func (s *state) begin(op *pb.Operation) func() {
 		if s.running[op.GetOperationId()]--; s.running[op.GetOperationId()] == 0 {
 			delete(s.running, op.GetOperationId())
 		}
+		close(s.ended)
+		s.ended = make(chan struct{})
 	}
+}
+
+// still names what runs, and gives a channel that closes when one of it ends.
+func (s *state) still() ([]string, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.running)), s.ended
 }
 
 type base struct {
@@ -189,14 +201,19 @@ func (b base) Health(context.Context, *pb.HealthRequest) (*pb.HealthResponse, er
 	return &pb.HealthResponse{InFlight: int32(len(b.running))}, nil
 }
 
-func (b base) Drain(context.Context, *pb.DrainRequest) (*pb.DrainResponse, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	resp := &pb.DrainResponse{}
-	for id := range b.running {
-		resp.AbandonedOperationIds = append(resp.AbandonedOperationIds, id)
+func (b base) Drain(ctx context.Context, req *pb.DrainRequest) (*pb.DrainResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, req.GetGrace().AsDuration())
+	defer cancel()
+	for {
+		left, ended := b.still()
+		if len(left) == 0 || ctx.Err() != nil {
+			return &pb.DrainResponse{AbandonedOperationIds: left}, nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
 	}
-	return resp, nil
 }
 
 func (b base) Answer(_ context.Context, req *pb.AnswerRequest) (*pb.AnswerResponse, error) {

@@ -75,15 +75,20 @@ func (a *authenticator) Perform(req *pb.PerformRequest, s stream) error {
 		_, _ = os.Stdout.Write(nil)
 		_, _ = os.NewFile(1, "stdout").WriteString("working...\n")
 	}
+	id := req.GetOperation().GetOperationId()
 	a.mu.Lock()
-	a.running = append(a.running, req.GetOperation().GetOperationId())
+	a.running = append(a.running, id)
 	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.running = slices.DeleteFunc(a.running, func(r string) bool { return r == id })
+	}()
 	if is("deaf") {
 		select {}
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.running = nil
+	a.work.Lock()
+	defer a.work.Unlock()
 	for _, c := range req.GetChallenges() {
 		if !known(c) {
 			if is("dies-of-unknown") {
@@ -96,8 +101,16 @@ func (a *authenticator) Perform(req *pb.PerformRequest, s stream) error {
 			_ = result(s, c.GetId(), problem(pb.Problem_UNSUPPORTED, "this type is not answered"))
 			continue
 		}
-		if err := a.put(c); err != nil {
-			return err
+		put := a.put
+		if a.byAPI(c) {
+			put = func(c *pb.Challenge) *pb.Problem { return a.add(s.Context(), c.GetDns()) }
+		}
+		if p := put(c); p != nil {
+			if is("hangs-up-too") {
+				return status.Error(codes.Unavailable, p.GetSummary())
+			}
+			_ = result(s, c.GetId(), p)
+			continue
 		}
 		switch {
 		case is("silent"):
@@ -112,14 +125,17 @@ func (a *authenticator) Perform(req *pb.PerformRequest, s stream) error {
 	return done(s, &pb.Done{})
 }
 
-func (a *authenticator) put(c *pb.Challenge) error {
+func (a *authenticator) put(c *pb.Challenge) *pb.Problem {
 	path, line := a.place(c)
 	a.made[path] = true
 	if is("liar") {
 		return nil
 	}
+	if is("litters") {
+		_ = write(path+".tmp", []string{line})
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+		return problem(pb.Problem_PERMISSION, err.Error())
 	}
 	lines := read(path)
 	if c.GetDns() == nil {
@@ -128,15 +144,26 @@ func (a *authenticator) put(c *pb.Challenge) error {
 	if !slices.Contains(lines, line) || is("duplicates") {
 		lines = append(lines, line)
 	}
-	return write(path, lines)
+	if err := write(path, lines); err != nil {
+		return problem(pb.Problem_PERMISSION, err.Error())
+	}
+	return nil
 }
 
 func (a *authenticator) Cleanup(req *pb.CleanupRequest, s stream) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.work.Lock()
+	defer a.work.Unlock()
 	for _, item := range req.GetItems() {
 		c := item.GetChallenge()
 		if !known(c) {
+			continue
+		}
+		if a.byAPI(c) {
+			p := a.remove(s.Context(), c.GetDns())
+			if p != nil && is("hangs-up-too") {
+				return status.Error(codes.Unavailable, p.GetSummary())
+			}
+			_ = result(s, c.GetId(), p)
 			continue
 		}
 		path, line := a.place(c)

@@ -8,12 +8,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -52,9 +55,18 @@ func main() {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Major: {wire.PluginName: services{}}},
-		GRPCServer:       plugin.DefaultGRPCServer,
+		GRPCServer:       server,
 		Logger:           hclog.NewNullLogger(),
 	})
+}
+
+func server(opts []grpc.ServerOption) *grpc.Server {
+	if is("any-rpc") {
+		opts = append(opts, grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+			return s.SendMsg(&pb.AnswerResponse{})
+		}))
+	}
+	return plugin.DefaultGRPCServer(opts)
 }
 
 func followHost() {
@@ -84,8 +96,10 @@ func (services) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn
 // state is what the services share.
 type state struct {
 	mu       sync.Mutex
+	work     sync.Mutex // one call at a time does something
 	dir      string
 	stateDir string
+	api      string // of a DNS provider; empty: records are files in dir
 	running  []string
 	made     map[string]bool // what this process has put in place
 	cleaned  map[string]bool
@@ -107,6 +121,7 @@ func describe() {
 			map[string]any{"name": "dir", "type": "string", "required": true},
 			map[string]any{"name": "level", "type": "int"},
 			map[string]any{"name": "token", "type": "string", "secret": true},
+			map[string]any{"name": "api", "type": "string"},
 		},
 		"permissions": map[string]any{"key": "path", "write": []any{map[string]any{"setting": "dir"}}},
 		"dns":         "host", "env": "minimal",
@@ -143,7 +158,7 @@ func (b *base) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeRespo
 		Roles: []string{"authenticator", "installer", "hook"}, Features: []string{"prefer", "names", "rollback"},
 		Settings: []*pb.Setting{
 			{Name: "dir", Type: pb.Setting_STRING, Required: true}, {Name: "level", Type: pb.Setting_INT},
-			{Name: "token", Type: pb.Setting_STRING, Secret: true},
+			{Name: "token", Type: pb.Setting_STRING, Secret: true}, {Name: "api", Type: pb.Setting_STRING},
 		},
 		Permissions: &pb.Permissions{
 			Key: pb.Permissions_PATH, Write: []*pb.Value{{Kind: &pb.Value_Setting{Setting: "dir"}}},
@@ -182,14 +197,29 @@ func (b *base) Configure(_ context.Context, req *pb.ConfigureRequest) (*pb.Confi
 		wrong("token")
 	}
 	for name := range given {
-		if name != "dir" && name != "level" && name != "token" && !is("no-unknown") {
+		if name != "dir" && name != "level" && name != "token" && name != "api" && !is("no-unknown") {
 			wrong(name)
 		}
+	}
+	api, isText := given["api"].(string)
+	if _, there := given["api"]; there && !isText && !is("no-types") {
+		wrong("api")
 	}
 	if is("refuses") {
 		wrong("dir")
 	}
-	b.dir, b.stateDir = dir, req.GetStateDir()
+	b.dir, b.stateDir, b.api = dir, req.GetStateDir(), api
+	if is("leaks") {
+		// Not os.Stderr: go-plugin has taken that.
+		fmt.Fprintf(os.NewFile(2, "stderr"), "the token is %s\n", req.GetSecrets()["token"])
+	}
+	if is("eager") {
+		if api != "" {
+			_, _ = http.Get(api)
+		} else {
+			_ = os.WriteFile(filepath.Join(b.stateDir, "configured"), nil, 0o600)
+		}
+	}
 	return resp, nil
 }
 
@@ -202,11 +232,24 @@ func (b *base) Health(context.Context, *pb.HealthRequest) (*pb.HealthResponse, e
 	return &pb.HealthResponse{InFlight: int32(len(b.running))}, nil
 }
 
-func (b *base) Drain(context.Context, *pb.DrainRequest) (*pb.DrainResponse, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (b *base) Drain(ctx context.Context, req *pb.DrainRequest) (*pb.DrainResponse, error) {
 	if is("never-drained") {
 		return &pb.DrainResponse{AbandonedOperationIds: []string{"something"}}, nil
 	}
-	return &pb.DrainResponse{AbandonedOperationIds: b.running}, nil
+	ctx, cancel := context.WithTimeout(ctx, req.GetGrace().AsDuration())
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		b.mu.Lock()
+		running := slices.Clone(b.running)
+		b.mu.Unlock()
+		if len(running) == 0 || ctx.Err() != nil {
+			return &pb.DrainResponse{AbandonedOperationIds: running}, nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+		}
+	}
 }
