@@ -117,7 +117,7 @@ func TestRealPluginsInTheWorld(t *testing.T) {
 		{"standalone", []string{"http_port={http_port}", "tls_port={tls_port}", "address=127.0.0.1"}, []string{"http-01/seen", "tls-alpn-01/seen"}},
 		{"rfc2136", []string{"server={dns}", "tsig_name={tsig_name}", "tsig_secret={tsig_secret}", "protocol=tcp"}, []string{
 			"dns-01/seen", "dns-01/foreign", "faults/slow", "faults/unavailable", "faults/cut-off",
-			"faults/lost-answer", "faults/cleanup", "faults/cancel", "faults/killed", "life/secrets",
+			"faults/lost-answer", "faults/cleanup", "faults/cancel", "faults/killed", "wire/secrets",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

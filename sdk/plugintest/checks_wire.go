@@ -191,7 +191,7 @@ func lifeChecks() []check {
 			run:        endsWithHost,
 		},
 		{
-			name:       "life/secrets",
+			name:       "wire/secrets",
 			obligation: "no secret is in what the plugin logs, says or reports, in this check and in all before it",
 			run:        keepsSecrets,
 		},

@@ -54,7 +54,7 @@ var grades = map[string]grade{
 	"hook/unknown-event":         {Grease, "end the stream of an unknown event with done and without a problem"},
 
 	"wire/stdout":             {Contract, "write logs to stderr; stdout is for the handshake line only"},
-	"life/secrets":            {Contract, "print no secret: not in logs, problems, receipts or progress"},
+	"wire/secrets":            {Contract, "print no secret: not in logs, problems, receipts or progress"},
 	"TYPE/perform":            {Contract, "send one result with the id of each challenge, then done"},
 	"TYPE/seen":               {Contract, "report a challenge only once its response can be seen"},
 	"TYPE/cleanup":            {Contract, "remove in Cleanup what Perform put in place"},

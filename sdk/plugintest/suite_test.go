@@ -256,7 +256,7 @@ var badPlugins = map[string][]string{
 	"orphan":          {"life/host-gone"},
 	"any-rpc":         {"wire/unknown-rpc"},
 	"eager":           {"configure/validate-only"},
-	"leaks":           {"life/secrets"},
+	"leaks":           {"wire/secrets"},
 }
 
 // badInWorld are those that show in the suite's world only.
