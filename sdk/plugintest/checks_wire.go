@@ -48,7 +48,7 @@ func unknownFields(ctx context.Context, b *bench) error {
 		}
 		return fmt.Errorf("with unknown fields in the messages: %w\nignore fields that you do not know; protobuf does by default", err)
 	}
-	p.Client = client.New(greased{p.conn})
+	p.Client = client.New(greased{overheard{p.conn, b.ears}})
 	d, err := p.Describe(ctx, "plugincheck")
 	if err != nil {
 		return explain(err)

@@ -33,7 +33,7 @@ type process struct {
 
 // launch starts the plugin as a host does, not yet configured.
 func (b *bench) launch(ctx context.Context) (*process, error) {
-	r := &runner{path: b.Binary, extra: append(b.environment(), client.LifelineEnv), exited: make(chan struct{}), heard: b.leaks.hear}
+	r := &runner{path: b.Binary, extra: append(b.environment(), client.LifelineEnv), exited: make(chan struct{}), heard: b.ears.hear}
 	c := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  client.Handshake(),
 		VersionedPlugins: client.Plugins(),
@@ -65,7 +65,7 @@ func (b *bench) launch(ctx context.Context) (*process, error) {
 		return nil, errors.New("the plugin does not speak gRPC; field five of the handshake line must be grpc")
 	}
 	p.conn = connection.Conn
-	p.Client = client.New(connection.Conn)
+	p.Client = client.New(overheard{connection.Conn, b.ears})
 	return p, nil
 }
 

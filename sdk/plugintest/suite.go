@@ -174,7 +174,7 @@ type bench struct {
 	description sdk.Description
 	views       map[string]view
 	world       *world
-	leaks       *leaks
+	ears        *ears
 	dir         string
 	processes   []*process
 	closers     []func()
@@ -229,9 +229,6 @@ func (b *bench) run(ctx context.Context, c check) Step {
 		p.kill()
 	}
 	b.world.faults.clear()
-	if err != nil {
-		b.leaks.hear("the failure of "+c.name, err.Error())
-	}
 	var na notApplicable
 	var un unseen
 	switch {

@@ -257,6 +257,7 @@ var badPlugins = map[string][]string{
 	"any-rpc":         {"wire/unknown-rpc"},
 	"eager":           {"configure/validate-only"},
 	"leaks":           {"wire/secrets"},
+	"chatters":        {"wire/secrets"},
 }
 
 // badInWorld are those that show in the suite's world only.

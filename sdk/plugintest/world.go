@@ -360,7 +360,7 @@ func (b *bench) makeWorld() error {
 		secrets[name] = []byte(fmt.Sprint(filled))
 	}
 	b.Secrets = secrets
-	b.leaks = newLeaks(secrets)
+	b.ears = newEars(secrets)
 	var files []string
 	for _, file := range b.DeployedFiles {
 		filled, err := b.world.fillText(file)

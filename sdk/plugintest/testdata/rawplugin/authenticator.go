@@ -113,6 +113,8 @@ func (a *authenticator) Perform(req *pb.PerformRequest, s stream) error {
 			continue
 		}
 		switch {
+		case is("chatters"):
+			_ = s.Send(&pb.Event{Kind: &pb.Event_Result{Result: &pb.Result{Subject: c.GetId(), Receipt: []byte("by " + a.token)}}})
 		case is("silent"):
 		case is("stranger"):
 			_ = result(s, "another", nil)

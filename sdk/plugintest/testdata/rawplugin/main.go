@@ -100,6 +100,7 @@ type state struct {
 	dir      string
 	stateDir string
 	api      string // of a DNS provider; empty: records are files in dir
+	token    string
 	running  []string
 	made     map[string]bool // what this process has put in place
 	cleaned  map[string]bool
@@ -208,6 +209,7 @@ func (b *base) Configure(_ context.Context, req *pb.ConfigureRequest) (*pb.Confi
 	if is("refuses") {
 		wrong("dir")
 	}
+	b.token = string(req.GetSecrets()["token"])
 	b.dir, b.stateDir, b.api = dir, req.GetStateDir(), api
 	if is("leaks") {
 		// Not os.Stderr: go-plugin has taken that.
