@@ -185,7 +185,7 @@ func (p policy) retry(ctx context.Context, answer *http.Response, err error) (bo
 		return false, ctx.Err()
 	}
 	if err != nil {
-		if !p.repeatable() {
+		if !p.repeatable() || trust(err) != "" { // the same certificate would be shown again
 			return false, nil
 		}
 		return retryablehttp.DefaultRetryPolicy(ctx, answer, err)

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -262,7 +264,14 @@ func TestNoAnswerInTime(t *testing.T) {
 }
 
 func TestTrust(t *testing.T) {
-	server := httptest.NewTLSServer(&script{})
+	server := httptest.NewUnstartedServer(&script{})
+	var connections atomic.Int32
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.StartTLS()
 	defer server.Close()
 	server.Config.ErrorLog = nil
 	leaf := server.Certificate()
@@ -285,7 +294,11 @@ func TestTrust(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := client(t, Options{Endpoint: server.URL, CAFile: test.file, Fingerprint: test.pin, Wait: time.Millisecond})
+			before := connections.Load()
 			_, err := c.Do(t.Context(), Request{})
+			if n := connections.Load() - before; n != 1 {
+				t.Errorf("%d connections for one request", n)
+			}
 			if test.want == "" {
 				if err != nil {
 					t.Fatal(err)
