@@ -1,0 +1,426 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+// wanted is the certificate that is to be installed, with its key: Plesk never
+// gives one back, and an older certificate is to be installable again.
+type wanted struct {
+	// Certificate is its name in Plesk.
+	Certificate string   `json:"certificate"`
+	Sites       []string `json:"sites"`
+	Fingerprint string   `json:"fingerprint"`
+	Leaf        string   `json:"leaf"`
+	Chain       string   `json:"chain"`
+	Key         string   `json:"key"`
+}
+
+// there is what Plesk has because of us, by site.
+type there struct {
+	Certificate string            `json:"certificate"`
+	Sites       map[string]*state `json:"sites"`
+}
+
+// state of a site.
+type state struct {
+	// Before is what was assigned before us.
+	Before    string `json:"before"`
+	BeforeSSL string `json:"before_ssl"`
+	// Content is the fingerprint of what is installed under our name; empty: it is
+	// not known.
+	Content  string `json:"content"`
+	Assigned bool   `json:"assigned"`
+	// Adopted: our name was assigned already, by a process whose state directory
+	// is lost. What there was before that is not known, so it is left.
+	Adopted bool `json:"adopted,omitempty"`
+}
+
+// Deploy stages the certificate in memory, for the site of the name.
+func (p *plesk) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) error {
+	if len(d.KeyPEM) == 0 || len(d.LeafPEM) == 0 {
+		return sdk.Problemf(sdk.Internal, "the host has handed over no certificate and key for %s", d.Name)
+	}
+	w := wanted{
+		Certificate: strings.ReplaceAll(p.settings.Certificate, placeholder, d.Lineage),
+		Leaf:        string(d.LeafPEM), Chain: string(d.ChainPEM), Key: string(d.KeyPEM),
+	}
+	sum := sha256.Sum256(d.FullchainPEM)
+	w.Fingerprint = hex.EncodeToString(sum[:])
+	for _, name := range d.Names {
+		found, err := p.api.siteOf(ctx, name)
+		if err != nil {
+			return fmt.Errorf("find the site of %s: %w", name, err)
+		}
+		if found.properties == nil {
+			err := sdk.Permanent(sdk.Problemf(sdk.NotFound, "the site %s is without hosting, so it serves no certificate", found.Name))
+			return sdk.Hint(err, "give it web hosting in Plesk, or leave %s out", name)
+		}
+		w.Sites = append(w.Sites, found.Name)
+	}
+	slices.Sort(w.Sites)
+	w.Sites = slices.Compact(w.Sites)
+	endpoints, err := p.settings.endpoints(strings.Replace(d.Name, "*.", "wildcard.", 1))
+	if err != nil {
+		return err
+	}
+	t, err := p.records.There(d.Lineage)
+	if err != nil {
+		return err
+	}
+	result := sdk.Result{Subject: d.Name, Changed: !t.serves(&w), Endpoints: endpoints}
+	if d.DryRun {
+		if result.Changed {
+			result.Diff = preview(t, w)
+		}
+		r.Result(result)
+		return nil
+	}
+	if err := p.records.Stage(ctx, w); err != nil {
+		return err
+	}
+	r.Result(result)
+	return nil
+}
+
+// preview says what a deployment would do, in the form of a diff.
+func preview(t *there, w wanted) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "--- certificates in Plesk\n+++ certificates in Plesk\n@@ -1,%d +1,%d @@\n", len(w.Sites), len(w.Sites))
+	for _, site := range w.Sites {
+		if t != nil && t.Sites[site] != nil {
+			fmt.Fprintf(&b, "-%s: %s, SHA-256 %s\n", site, t.Certificate, t.Sites[site].Content)
+		}
+		fmt.Fprintf(&b, "+%s: %s, SHA-256 %s\n", site, w.Certificate, w.Fingerprint)
+	}
+	return b.String()
+}
+
+// serves says whether Plesk has what is wanted, as far as we know.
+func (t *there) serves(w *wanted) bool {
+	switch {
+	case t == nil || w == nil:
+		return t == nil && w == nil
+	case t.Certificate != w.Certificate || len(t.Sites) != len(w.Sites):
+		return false
+	}
+	return !slices.ContainsFunc(w.Sites, func(site string) bool {
+		s := t.Sites[site]
+		return s == nil || s.Content != w.Fingerprint || !s.Assigned
+	})
+}
+
+// Save records what is wanted; nothing is sent to Plesk yet.
+func (p *plesk) Save(ctx context.Context, req sdk.SaveRequest, _ sdk.Reporter) (sdk.Checkpoint, error) {
+	return p.records.Save(ctx, req)
+}
+
+// Restart makes Plesk serve what is wanted.
+func (p *plesk) Restart(ctx context.Context, r sdk.Reporter) error {
+	lineage := sdk.OperationFrom(ctx).Lineage
+	w, err := p.records.Wanted(lineage)
+	if err != nil || w == nil {
+		return err
+	}
+	if err := p.sync(ctx, lineage, true); err != nil {
+		return err
+	}
+	r.Progress("", fmt.Sprintf("Plesk serves %q on %s", w.Certificate, strings.Join(w.Sites, ", ")))
+	return nil
+}
+
+// Rollback brings back what Plesk served before.
+func (p *plesk) Rollback(ctx context.Context, count int, r sdk.Reporter) error {
+	return p.records.Rollback(ctx, count, r, func(ctx context.Context, lineage string) error {
+		if err := p.sync(ctx, lineage, false); err != nil {
+			return fmt.Errorf("bring back what Plesk served before: %w", err)
+		}
+		return nil
+	})
+}
+
+// sync makes Plesk as it is wanted for a certificate. Without start, what Plesk
+// was never told of is left so: its time comes with Restart.
+func (p *plesk) sync(ctx context.Context, lineage string, start bool) error {
+	if err := p.installs.enter(ctx); err != nil {
+		return err
+	}
+	defer p.installs.leave()
+	w, err := p.records.Wanted(lineage)
+	if err != nil {
+		return err
+	}
+	t, err := p.records.There(lineage)
+	if err != nil || t == nil && (w == nil || !start) || t.serves(w) {
+		return err
+	}
+	if t == nil {
+		t = &there{Certificate: w.Certificate}
+	}
+	if t.Sites == nil {
+		t.Sites = map[string]*state{}
+	}
+	job := &job{plesk: p, lineage: lineage, there: t}
+	keep := []string{}
+	if w != nil && t.Certificate == w.Certificate {
+		keep = w.Sites
+	}
+	if err := job.release(ctx, keep); err != nil {
+		return fmt.Errorf("take the certificate %q away: %w", t.Certificate, err)
+	}
+	if w == nil {
+		return p.records.Keep(lineage, nil)
+	}
+	t.Certificate = w.Certificate
+	if err := job.ensure(ctx, *w); err != nil {
+		return fmt.Errorf("install the certificate %q: %w", w.Certificate, err)
+	}
+	return nil
+}
+
+// job is one such work.
+type job struct {
+	*plesk
+	lineage string
+	there   *there
+}
+
+func (j *job) keep(what string) error {
+	j.step(what)
+	return j.records.Keep(j.lineage, j.there)
+}
+
+// ensure installs and assigns. What was assigned before, and that something is
+// going to be installed, is written down first.
+func (j *job) ensure(ctx context.Context, w wanted) error {
+	stale := false
+	for _, site := range w.Sites {
+		if j.there.Sites[site] == nil {
+			found, err := j.api.site(ctx, site)
+			if err != nil {
+				return err
+			}
+			s := &state{Before: found.properties["certificate_name"], BeforeSSL: found.properties["ssl"]}
+			s.Adopted = s.Before == w.Certificate
+			j.there.Sites[site] = s
+		}
+		stale = stale || j.there.Sites[site].Content != w.Fingerprint
+	}
+	if stale {
+		for _, site := range w.Sites {
+			j.there.Sites[site].Content = ""
+		}
+		if err := j.keep("before the installation"); err != nil {
+			return err
+		}
+		if err := j.install(ctx, w); err != nil {
+			return err
+		}
+	}
+	for _, site := range w.Sites {
+		s := j.there.Sites[site]
+		if s.Assigned {
+			continue
+		}
+		if err := j.api.assign(ctx, site, property{"ssl", "true"}, property{"certificate_name", w.Certificate}); err != nil {
+			return err
+		}
+		s.Assigned = true
+		if err := j.keep("after the assignment to " + site); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// install brings the content in under our name: in place where Plesk's protocol
+// can do that, so that whatever uses the certificate goes on.
+func (j *job) install(ctx context.Context, w wanted) error {
+	can, err := j.api.canUpdate(ctx)
+	if err != nil {
+		return err
+	}
+	if !can { // what is assigned cannot be removed
+		if err := j.clear(ctx, w.Sites, w.Certificate); err != nil {
+			return err
+		}
+	}
+	for _, site := range w.Sites {
+		pool, err := j.api.pool(ctx, site)
+		if err != nil {
+			return err
+		}
+		switch there := slices.Contains(pool, w.Certificate); {
+		case !there:
+			err = j.api.write(ctx, "install", site, w)
+		case can:
+			err = j.api.write(ctx, "update", site, w)
+		default: // just now, for another site of the same subscription
+		}
+		if err != nil {
+			return fmt.Errorf("site %s: %w", site, err)
+		}
+		j.there.Sites[site].Content = w.Fingerprint
+		if err := j.keep("after the installation for " + site); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clear removes our certificate from sites: from all of them before from the
+// first, because those of one subscription share it.
+func (j *job) clear(ctx context.Context, sites []string, certificate string) error {
+	if len(sites) == 0 {
+		return nil
+	}
+	for _, site := range sites {
+		j.there.Sites[site].Content, j.there.Sites[site].Assigned = "", false
+	}
+	if err := j.keep("before the removal"); err != nil {
+		return err
+	}
+	for _, site := range sites {
+		if err := j.unassign(ctx, site, j.there.Sites[site], certificate); err != nil && !missing(err) {
+			return fmt.Errorf("site %s: %w", site, err)
+		}
+	}
+	for _, site := range sites {
+		j.step("remove")
+		if err := j.api.remove(ctx, site, certificate); err != nil {
+			return fmt.Errorf("site %s: %w", site, err)
+		}
+	}
+	return nil
+}
+
+// unassign gives the site what it had before us, unless somebody has chosen
+// something else meanwhile.
+func (j *job) unassign(ctx context.Context, site string, s *state, certificate string) error {
+	found, err := j.api.site(ctx, site)
+	if err != nil {
+		return err
+	}
+	if found.properties["certificate_name"] != certificate {
+		return nil
+	}
+	properties := []property{{"certificate_name", s.Before}}
+	if s.BeforeSSL != "" {
+		properties = append([]property{{"ssl", s.BeforeSSL}}, properties...)
+	}
+	j.step("unassign")
+	return j.api.assign(ctx, site, properties...)
+}
+
+// release takes our certificate from all sites but those that keep it.
+func (j *job) release(ctx context.Context, keep []string) error {
+	var others []string
+	for _, site := range slices.Sorted(maps.Keys(j.there.Sites)) {
+		switch {
+		case slices.Contains(keep, site):
+		case j.there.Sites[site].Adopted:
+			delete(j.there.Sites, site)
+		default:
+			others = append(others, site)
+		}
+	}
+	if err := j.clear(ctx, others, j.there.Certificate); err != nil && (len(keep) == 0 || codeOf(err) == 0) {
+		return err // otherwise a site that keeps it may be of the same subscription
+	}
+	for _, site := range others {
+		delete(j.there.Sites, site)
+	}
+	return j.keep("after the removal")
+}
+
+// pool gives the names of the certificates in the repository of a site.
+func (c *client) pool(ctx context.Context, site string) ([]string, error) {
+	type operation struct {
+		XMLName xml.Name `xml:"packet"`
+		Domain  string   `xml:"certificate>get-pool>filter>domain-name"`
+	}
+	var answer struct {
+		Results []struct {
+			outcome
+			Names []string `xml:"certificates>certificate>name"`
+		} `xml:"certificate>get-pool>result"`
+	}
+	const what = "list the certificates"
+	if err := c.call(ctx, true, what, operation{Domain: site}, &answer); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, r := range answer.Results {
+		if err := r.err(what); err != nil {
+			return nil, err
+		}
+		out = append(out, r.Names...)
+	}
+	return out, nil
+}
+
+// content is in the order of the schema; the request is not needed again.
+type content struct {
+	CSR  string `xml:"csr"`
+	Key  string `xml:"pvt"`
+	Leaf string `xml:"cert"`
+	CA   string `xml:"ca"`
+}
+
+type certificate struct {
+	Name    string  `xml:"name"`
+	Site    string  `xml:"site"`
+	Content content `xml:"content"`
+}
+
+// write installs or updates a certificate.
+func (c *client) write(ctx context.Context, operation, site string, w wanted) error {
+	type packet struct {
+		XMLName xml.Name     `xml:"packet"`
+		Install *certificate `xml:"certificate>install"`
+		Update  *certificate `xml:"certificate>update"`
+	}
+	var answer struct {
+		Install []outcome `xml:"certificate>install>result"`
+		Update  []outcome `xml:"certificate>update>result"`
+	}
+	body := &certificate{Name: w.Certificate, Site: site, Content: content{Key: w.Key, Leaf: w.Leaf, CA: w.Chain}}
+	request := packet{Install: body}
+	if operation == "update" {
+		request = packet{Update: body}
+	}
+	what := operation + " the certificate"
+	if err := c.call(ctx, operation == "update", what, request, &answer); err != nil {
+		return err
+	}
+	return first(append(answer.Install, answer.Update...), what)
+}
+
+// remove is success too if there is no such certificate.
+func (c *client) remove(ctx context.Context, site, name string) error {
+	type operation struct {
+		XMLName xml.Name `xml:"packet"`
+		Name    string   `xml:"certificate>remove>filter>name"`
+		Site    string   `xml:"certificate>remove>site"`
+	}
+	var answer struct {
+		Results []outcome `xml:"certificate>remove>result"`
+	}
+	const what = "remove the certificate"
+	if err := c.call(ctx, true, what, operation{Name: name, Site: site}, &answer); err != nil {
+		return err
+	}
+	if err := first(answer.Results, what); !missing(err) {
+		return err
+	}
+	return nil
+}
