@@ -1,0 +1,79 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+const pluginName = "certwright-plugin-postfix"
+
+// The test binary, under the name of the plugin, is the plugin with a point at
+// which it is killed or something is broken: the host starts it as it does the
+// real one. What is to happen is in a file beside it.
+func TestMain(m *testing.M) {
+	if path := os.Args[0]; filepath.Base(path) == pluginName {
+		p := newPostfix()
+		p.systemd.booted = path + ".no-systemd"
+		f := fault{path: filepath.Join(filepath.Dir(path), "fault"), plugin: p}
+		p.step = f.step
+		sdk.Serve(declaration(p))
+		os.Exit(0)
+	}
+	// Pebble's validator is never stopped.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))
+}
+
+// fault is read from a file of one line:
+//
+//	plugin N    at the N-th step kills the plugin
+//	host N      the same, and the host before it
+//	append TEXT before a checkpoint is finalised, adds a line to main.cf
+//	set TEXT    then changes a parameter there
+//
+// The file is renamed, so that it happens once.
+type fault struct {
+	path   string
+	plugin *postfix
+	count  int
+}
+
+func (f *fault) step(what string) {
+	data, err := os.ReadFile(f.path)
+	if err != nil {
+		return
+	}
+	kind, rest, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+	if kind == "append" || kind == "set" {
+		if what != "finalise: write the title" {
+			return
+		}
+		_ = os.Rename(f.path, f.path+".hit")
+		main := f.plugin.settings.mainCF()
+		if kind == "set" {
+			_ = exec.Command("/usr/sbin/postconf", "-c", filepath.Dir(main), "-e", rest).Run()
+		} else if out, err := os.OpenFile(main, os.O_APPEND|os.O_WRONLY, 0); err == nil {
+			_, _ = out.WriteString(rest + "\n")
+			_ = out.Close()
+		}
+		return
+	}
+	f.count++
+	if n, err := strconv.Atoi(rest); err != nil || n != f.count {
+		return
+	}
+	_ = os.Rename(f.path, f.path+".hit")
+	if kind == "host" {
+		_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // the signal is on its way
+}

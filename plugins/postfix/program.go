@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+// programs run Postfix's own commands on one configuration.
+type programs struct{ settings settings }
+
+// searchPath is the same however certwright was started, by cron too.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// leastVersion is the first with smtpd_tls_chain_files.
+const leastVersion = "3.4"
+
+// outputLimit bounds what an error quotes, in bytes.
+const outputLimit = 8 << 10
+
+func (p programs) path(name string) string { return filepath.Join(p.settings.CommandDirectory, name) }
+
+// find says whether Postfix is there and new enough.
+func (p programs) find(ctx context.Context) (version string, err error) {
+	for _, name := range []string{"postconf", "postfix"} {
+		info, err := os.Stat(p.path(name))
+		if err == nil && (!info.Mode().IsRegular() || info.Mode()&0o111 == 0) {
+			err = fmt.Errorf("%s is not executable", p.path(name))
+		}
+		if err != nil {
+			err = sdk.Permanent(sdk.Subject(sdk.WithCode(fmt.Errorf("find Postfix: %w", err), sdk.NotInstalled), "command_directory"))
+			return "", sdk.Hint(err, "install postfix, or name the directory of its programs in the setting command_directory")
+		}
+	}
+	if _, err := os.Stat(p.settings.mainCF()); err != nil {
+		err = sdk.Permanent(sdk.Subject(sdk.WithCode(fmt.Errorf("find Postfix's configuration: %w", err), sdk.InvalidConfig), "config_dir"))
+		return "", sdk.Hint(err, "correct the setting config_dir")
+	}
+	found, err := p.postconf(ctx, "-d", "mail_version")
+	if err != nil {
+		return "", sdk.WithCode(err, sdk.NotInstalled)
+	}
+	version = found["mail_version"]
+	if older(version, leastVersion) {
+		err := sdk.Permanent(sdk.Problemf(sdk.Unsupported, "%s is of Postfix %s, which does not know smtpd_tls_chain_files", p.path("postconf"), version))
+		return "", sdk.Hint(err, "update Postfix to %s or later, or use the installer files", leastVersion)
+	}
+	return version, nil
+}
+
+// postconf asks for parameters, or whatever else it prints as "name = value".
+func (p programs) postconf(ctx context.Context, args ...string) (map[string]string, error) {
+	out, err := p.postconfLines(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for _, line := range out {
+		if name, value, ok := strings.Cut(line, " ="); ok {
+			values[name] = strings.TrimSpace(value)
+		}
+	}
+	return values, nil
+}
+
+func (p programs) postconfLines(ctx context.Context, args ...string) ([]string, error) {
+	out, words, err := p.run(ctx, "postconf", append([]string{"-c", p.settings.ConfigDir}, args...)...)
+	if err != nil {
+		return nil, p.unreadable(err, words)
+	}
+	var lines []string
+	for line := range strings.Lines(out) {
+		if line = strings.TrimRight(line, "\n"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+func (p programs) unreadable(err error, words string) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	problem := sdk.Problemf(sdk.ConfigTestFailed, "read Postfix's configuration in %s (%w)", p.settings.ConfigDir, err)
+	problem.Detail = words
+	return sdk.Hint(problem, "mend what postconf complains about; check it with: %s", p.command("postconf", "-n"))
+}
+
+// edited gives main.cf as "postconf -e" makes it: of a copy, so that nobody sees
+// it before it is to be seen.
+func (p programs) edited(ctx context.Context, dir string, content []byte, edits []string) (_ []byte, err error) {
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil { // a crash may have left it
+		return nil, fmt.Errorf("make room for an edited main.cf: %w", err)
+	}
+	copied := filepath.Join(dir, "main.cf")
+	if err := os.WriteFile(copied, content, 0o600); err != nil {
+		return nil, fmt.Errorf("copy main.cf: %w", err)
+	}
+	_, words, err := p.run(ctx, "postconf", append([]string{"-c", dir, "-e"}, edits...)...)
+	if err != nil {
+		problem := sdk.Problemf(sdk.Internal, "have postconf edit a copy of %s (%w)", p.settings.mainCF(), err)
+		problem.Detail = words
+		return nil, problem
+	}
+	return os.ReadFile(copied)
+}
+
+// check has Postfix look at its configuration. What it finds it tells its log
+// only, unless it speaks to a terminal; postconf tells anybody.
+func (p programs) check(ctx context.Context) error {
+	if _, err := p.postconfLines(ctx, "-n"); err != nil {
+		return err
+	}
+	out, words, err := p.run(ctx, "postfix", "-c", p.settings.ConfigDir, "check")
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	problem := sdk.Problemf(sdk.ConfigTestFailed, "Postfix does not accept its configuration in %s (%w)", p.settings.ConfigDir, err)
+	problem.Detail = strings.TrimSpace(out + words)
+	if problem.Detail == "" {
+		problem.Detail = "it says why in its log only"
+	}
+	if os.Geteuid() != 0 {
+		return sdk.Hint(sdk.WithCode(problem, sdk.PermissionDenied), "run certwright as root: the command postfix is for the superuser only")
+	}
+	return sdk.Hint(problem, "see why by: %s", p.command("postfix", "check"))
+}
+
+// running says whether the master process of this configuration lives.
+func (p programs) running(ctx context.Context) (bool, error) {
+	_, _, err := p.run(ctx, "postfix", "-c", p.settings.ConfigDir, "status")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return false, ctx.Err()
+	}
+	return err == nil, err
+}
+
+// reload has the master process read main.cf. Connections that are open go on.
+func (p programs) reload(ctx context.Context) error {
+	out, words, err := p.run(ctx, "postfix", "-c", p.settings.ConfigDir, "reload")
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	problem := sdk.Problemf(sdk.Unavailable, "have Postfix reload (%w)", err)
+	problem.Detail = strings.TrimSpace(out + words)
+	return sdk.Hint(problem, "see Postfix's log, and try: %s", p.command("postfix", "reload"))
+}
+
+// run gives what a program wrote to stdout and to stderr.
+func (p programs) run(ctx context.Context, name string, args ...string) (out, words string, err error) {
+	cmd := exec.CommandContext(ctx, p.path(name), args...)
+	cmd.Env, cmd.Dir = []string{"PATH=" + searchPath, "LC_ALL=C"}, "/"
+	cmd.WaitDelay = 2 * time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return "", "", fmt.Errorf("%s was stopped: %w", p.path(name), context.Cause(ctx))
+	case errors.Is(err, exec.ErrWaitDelay):
+		err = nil // something in the background keeps the pipe
+	case errors.Is(err, fs.ErrPermission):
+		err = sdk.WithCode(err, sdk.PermissionDenied)
+	}
+	return strings.ToValidUTF8(stdout.String(), "?"), shorten(stderr.String()), err
+}
+
+func shorten(text string) string {
+	text = strings.TrimSpace(strings.ToValidUTF8(text, "?"))
+	if len(text) > outputLimit {
+		text = strings.ToValidUTF8(text[:outputLimit], "") + " …"
+	}
+	return text
+}
+
+// command is what a user types.
+func (p programs) command(name string, args ...string) string {
+	words := []string{name}
+	if p.settings.CommandDirectory != "/usr/sbin" {
+		words[0] = p.path(name)
+	}
+	if !p.isSystem() {
+		words = append(words, "-c", p.settings.ConfigDir)
+	}
+	return strings.Join(append(words, args...), " ")
+}
+
+// isSystem says whether this is the Postfix of the system.
+func (p programs) isSystem() bool { return filepath.Clean(p.settings.ConfigDir) == "/etc/postfix" }
+
+// older compares versions by their numbers.
+func older(version, than string) bool {
+	a, b := strings.FieldsFunc(version, notDigit), strings.FieldsFunc(than, notDigit)
+	for i := range b {
+		n := 0
+		if i < len(a) {
+			n, _ = strconv.Atoi(a[i])
+		}
+		if m, _ := strconv.Atoi(b[i]); n != m {
+			return n < m
+		}
+	}
+	return false
+}
+
+func notDigit(r rune) bool { return r < '0' || r > '9' }
