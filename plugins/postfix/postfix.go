@@ -57,7 +57,7 @@ func (p *postfix) Configure(ctx context.Context, instance sdk.Instance) error {
 	if instance.StateDir == "" {
 		return sdk.Problemf(sdk.Internal, "the host gave instance %s no state directory", instance.Name)
 	}
-	p.stateDir, p.programs = instance.StateDir, programs{p.settings}
+	p.stateDir, p.programs = instance.StateDir, programs{settings: p.settings, confined: inSandbox()}
 	var err error
 	if p.endpoints, err = parseEndpoints(p.settings.Endpoints); err != nil {
 		return err

@@ -23,7 +23,7 @@ func (m *mailServer) set(t *testing.T, lines string) {
 // value is what Postfix makes of main.cf.
 func (m *mailServer) value(t *testing.T, name string) string {
 	t.Helper()
-	values, err := programs{m.settings()}.postconf(t.Context(), "-x", name)
+	values, err := programs{settings: m.settings()}.postconf(t.Context(), "-x", name)
 	must(t, err)
 	return values[name]
 }

@@ -5,19 +5,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/sdk"
 )
 
 // programs run Postfix's own commands on one configuration.
-type programs struct{ settings settings }
+type programs struct {
+	settings settings
+	// confined: in a sandbox nothing may chroot, which postsuper does, and without
+	// postsuper neither "postfix check" nor "postfix reload" succeeds.
+	confined bool
+}
+
+// inSandbox says whether chroot is refused to root. To / it changes nothing.
+func inSandbox() bool { return os.Geteuid() == 0 && syscall.Chroot("/") != nil }
 
 // searchPath is the same however certwright was started, by cron too.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -119,26 +129,58 @@ func (p programs) edited(ctx context.Context, dir string, content []byte, edits 
 // check has Postfix look at its configuration. What it finds it tells its log
 // only, unless it speaks to a terminal; postconf tells anybody.
 func (p programs) check(ctx context.Context) error {
-	if _, err := p.postconfLines(ctx, "-n"); err != nil {
-		return err
+	for _, what := range []string{"-n", "-M", "-P"} {
+		if _, err := p.postconfLines(ctx, what); err != nil {
+			return err
+		}
+	}
+	if p.confined {
+		return p.checkConfined(ctx)
 	}
 	out, words, err := p.run(ctx, "postfix", "-c", p.settings.ConfigDir, "check")
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	problem := sdk.Problemf(sdk.ConfigTestFailed, "Postfix does not accept its configuration in %s (%w)", p.settings.ConfigDir, err)
-	problem.Detail = strings.TrimSpace(out + words)
+	problem := p.refused(strings.TrimSpace(out + words))
 	if problem.Detail == "" {
-		problem.Detail = "it says why in its log only"
+		problem.Detail = fmt.Sprintf("it says why in its log only (%v)", err)
 	}
 	if os.Geteuid() != 0 {
 		return sdk.Hint(sdk.WithCode(problem, sdk.PermissionDenied), "run certwright as root: the command postfix is for the superuser only")
 	}
-	return sdk.Hint(problem, "see why by: %s", p.command("postfix", "check"))
+	return problem
+}
+
+// checkConfined holds what "postfix check" demands of the configuration, besides
+// the queue being in order.
+func (p programs) checkConfined(ctx context.Context) error {
+	if _, err := os.Stat(p.settings.masterCF()); err != nil {
+		return p.refused(err.Error())
+	}
+	values, err := p.postconf(ctx, "maillog_file")
+	if err != nil || values["maillog_file"] == "" {
+		return err
+	}
+	services, err := p.postconfLines(ctx, "-M", "postlog/unix-dgram")
+	if err == nil && len(services) == 0 {
+		err = p.refused("maillog_file is set, and master.cf lacks the service postlog")
+	}
+	return err
+}
+
+func (p programs) refused(detail string) *sdk.Problem {
+	problem := sdk.Problemf(sdk.ConfigTestFailed, "Postfix does not accept its configuration in %s", p.settings.ConfigDir)
+	problem.Detail = detail
+	problem.Hint = "see why by: " + p.command("postfix", "check")
+	return problem
 }
 
 // running says whether the master process of this configuration lives.
 func (p programs) running(ctx context.Context) (bool, error) {
+	if p.confined {
+		pid, err := p.master()
+		return pid != 0, err
+	}
 	_, _, err := p.run(ctx, "postfix", "-c", p.settings.ConfigDir, "status")
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -147,8 +189,41 @@ func (p programs) running(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
+// master gives the process in Postfix's pid file, which it keeps locked as long
+// as it lives; 0: it does not.
+func (p programs) master() (pid int, err error) {
+	f, err := os.Open(filepath.Join(p.settings.QueueDirectory, "pid", "master.pid"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+		if err == nil {
+			return 0, nil // nobody has it
+		}
+		const digits = 64
+		text := make([]byte, digits)
+		var n int
+		if n, err = f.ReadAt(text, 0); err == nil || errors.Is(err, io.EOF) {
+			pid, err = strconv.Atoi(strings.TrimSpace(string(text[:n])))
+		}
+	}
+	if err == nil && pid <= 1 {
+		err = fmt.Errorf("%d is no process of Postfix", pid)
+	}
+	if err != nil {
+		err = sdk.Subject(sdk.WithCode(fmt.Errorf("find Postfix's master process: %w", err), sdk.InvalidConfig), "queue_directory")
+		return 0, sdk.Hint(err, "set queue_directory to what main.cf says")
+	}
+	return pid, nil
+}
+
 // reload has the master process read main.cf. Connections that are open go on.
 func (p programs) reload(ctx context.Context) error {
+	if p.confined {
+		return p.hangUp()
+	}
 	out, words, err := p.run(ctx, "postfix", "-c", p.settings.ConfigDir, "reload")
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -156,6 +231,21 @@ func (p programs) reload(ctx context.Context) error {
 	problem := sdk.Problemf(sdk.Unavailable, "have Postfix reload (%w)", err)
 	problem.Detail = strings.TrimSpace(out + words)
 	return sdk.Hint(problem, "see Postfix's log, and try: %s", p.command("postfix", "reload"))
+}
+
+// hangUp is what "postfix reload" comes to.
+func (p programs) hangUp() error {
+	pid, err := p.master()
+	if err == nil && pid == 0 {
+		err = errors.New("its master process has ended")
+	}
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGHUP)
+	}
+	if err != nil {
+		return sdk.Problemf(sdk.Unavailable, "have Postfix reload: %w", err)
+	}
+	return nil
 }
 
 // run gives what a program wrote to stdout and to stderr.

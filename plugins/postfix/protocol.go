@@ -43,13 +43,7 @@ func parseProtocols(value string) (allowed versionSet, ok bool) {
 			continue
 		}
 		name, not := strings.CutPrefix(word, "!")
-		place := slices.IndexFunc(protocols[:], func(p struct {
-			name   string
-			number uint64
-		},
-		) bool {
-			return strings.EqualFold(p.name, name)
-		})
+		place := placeOf(name)
 		switch {
 		case place < 0:
 			return allowed, false
@@ -69,11 +63,19 @@ func parseProtocols(value string) (allowed versionSet, ok bool) {
 	return allowed, true
 }
 
-func protocolNumber(text string) (uint64, bool) {
-	for _, p := range protocols {
-		if strings.EqualFold(p.name, text) {
-			return p.number, true
+// placeOf gives a version's place among protocols, -1 if it is none.
+func placeOf(name string) int {
+	for i, p := range protocols {
+		if strings.EqualFold(p.name, name) {
+			return i
 		}
+	}
+	return -1
+}
+
+func protocolNumber(text string) (uint64, bool) {
+	if i := placeOf(text); i >= 0 {
+		return protocols[i].number, true
 	}
 	n, err := strconv.ParseUint(text, 0, 16)
 	return n, err == nil && n > 0

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -126,7 +127,7 @@ func splitService(name string) (host, port string, err error) {
 	if i := strings.LastIndexByte(name, ':'); i >= 0 {
 		host, port = strings.Trim(name[:i], "[]"), name[i+1:]
 	}
-	n, err := net.LookupPort("tcp", port)
+	n, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port) // by /etc/services
 	if err != nil || n == 0 {
 		return "", "", fmt.Errorf("%q is no TCP port", port)
 	}
@@ -135,12 +136,12 @@ func splitService(name string) (host, port string, err error) {
 
 // reachable gives the hosts at which a service that listens at host is asked.
 func reachable(host string, main map[string]string) []string {
-	any := []string{"localhost"} // of both kinds, as far as they are there
+	every := []string{"localhost"} // of both kinds, as far as they are there
 	switch strings.ToLower(main["inet_protocols"]) {
 	case "ipv4":
-		any = []string{"127.0.0.1"}
+		every = []string{"127.0.0.1"}
 	case "ipv6":
-		any = []string{"::1"}
+		every = []string{"::1"}
 	}
 	switch host {
 	case "0.0.0.0", "*":
@@ -155,12 +156,12 @@ func reachable(host string, main map[string]string) []string {
 	for _, name := range splitList(main["inet_interfaces"]) {
 		switch strings.ToLower(name) {
 		case "all", "loopback-only":
-			return any
+			return every
 		}
 		out = append(out, strings.Trim(name, "[]"))
 	}
 	if len(out) == 0 {
-		return any
+		return every
 	}
 	return out
 }
