@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,6 +37,8 @@ type kitAct struct {
 	// needs is the version of Landlock's interface without which nothing stops
 	// it; 0: every kernel on which `sandbox: required` starts does.
 	needs int
+	// root: nobody else can do it anyway.
+	root bool
 }
 
 // secretText is in everything that the kit must not read. The host does not know
@@ -281,11 +284,16 @@ var kitActs = []kitAct{
 	{name: "trace its user's processes", plugin: "kit", act: "trace", scene: pidOf(victim, traced)},
 	{name: "trace its user's processes, with children", plugin: "kit-children", act: "trace", scene: pidOf(victim, traced)},
 	{name: "look into the memory of its user's processes", plugin: "kit", act: "peek", scene: pidOf(victim, nil)},
-	{name: "enter a namespace of its own", plugin: "kit", act: "namespace", scene: plain("")},
+	{name: "enter a namespace of its own", plugin: "kit", act: "namespace", scene: plain(""), root: true},
 	{name: "use the kernel's keyrings", plugin: "kit", act: "keyring", scene: plain("")},
 	{name: "write a file beyond its limit", plugin: "kit", act: "grow", scene: plain(fmt.Sprint(1 << 30))},
 	{name: "use memory beyond its limit", plugin: "kit", act: "allocate", scene: plain(fmt.Sprint(4 << 30))},
 	{name: "reserve addresses beyond its limit", plugin: "kit", act: "allocate", scene: plain(fmt.Sprint(1 << 40))},
+}
+
+// possible are those that the user of this process can do without a sandbox.
+func possible(uid int) []kitAct {
+	return slices.DeleteFunc(slices.Clone(kitActs), func(a kitAct) bool { return a.root && uid != 0 })
 }
 
 // never stands for a version of Landlock that would stop it and that this program
