@@ -27,9 +27,11 @@ const exitLaunch = 126
 const maxPolicy = 1 << 20
 
 // RunIfLauncher becomes the plugin if the process was started as a launcher,
-// and then does not return. Otherwise it returns at once.
+// and then does not return. Otherwise it sees to it that this process leaves no
+// core file either, and returns.
 func RunIfLauncher() {
 	if len(os.Args) != 2 || os.Args[1] != launcherMode {
+		leaveNoCore()
 		ready.Store(true)
 		return
 	}
@@ -40,6 +42,20 @@ func RunIfLauncher() {
 		fmt.Fprintf(os.Stderr, "certwright launcher: %v\n", err)
 	}
 	os.Exit(exitLaunch)
+}
+
+// noCore is the limit at which the kernel writes no core file and gives none to
+// a program either: 0 is for files only, and 1 stands for both (fs/coredump.c).
+const noCore = 1
+
+// leaveNoCore is for the host, which holds keys and secrets. What the user has it
+// run may have its own limit.
+func leaveNoCore() {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_CORE, &limit) == nil && limit.Max > 0 {
+		limit.Cur = noCore
+		_ = unix.Setrlimit(unix.RLIMIT_CORE, &limit) // lowering is always allowed
+	}
 }
 
 func launch() error {
@@ -144,7 +160,7 @@ func (l Limits) set() error {
 		value    uint64
 		always   bool
 	}{
-		{"core files", unix.RLIMIT_CORE, 0, true},
+		{"core files", unix.RLIMIT_CORE, noCore, true},
 		{"the size of files", unix.RLIMIT_FSIZE, l.FileSize, false},
 		{"open files", unix.RLIMIT_NOFILE, l.OpenFiles, false},
 		{"processes", unix.RLIMIT_NPROC, l.Processes, false},

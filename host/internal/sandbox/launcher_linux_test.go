@@ -61,6 +61,14 @@ func run(t *testing.T, path string, script bool, args ...string) (stdout, stderr
 	return string(out), string(words), cmd.ProcessState
 }
 
+// TestHostLeavesNoCore: a host that is killed leaves none of its memory.
+func TestHostLeavesNoCore(t *testing.T) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_CORE, &limit); err != nil || limit.Cur > noCore {
+		t.Errorf("the limit of a core file is %d, %v", limit.Cur, err)
+	}
+}
+
 func write(t *testing.T, content string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
