@@ -57,6 +57,8 @@ type Base struct {
 	// LockFragments is where fragments of plugins.lock are; empty: the standard
 	// place.
 	LockFragments string
+	// Dev are plugins that their author works on.
+	Dev Dev
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -115,6 +117,7 @@ func (b Base) plugins(secrets *report.Secrets) (*pluginhost.Host, error) {
 }
 
 func (b Base) pluginHost(secrets *report.Secrets, lock pluginhost.Lock) *pluginhost.Host {
+	b.warnOfDev()
 	level := hclog.Warn
 	if b.Terminal.Verbose {
 		level = hclog.Debug
@@ -128,6 +131,7 @@ func (b Base) pluginHost(secrets *report.Secrets, lock pluginhost.Lock) *pluginh
 		Log:            hclog.New(&hclog.LoggerOptions{Output: b.Terminal.Story(), Level: level, DisableTime: true}),
 		Redact:         secrets.Redact,
 		Lock:           lock,
+		Dev:            b.Dev,
 	})
 	plugins.Withhold(b.Config.SecretVariables()...)
 	return plugins

@@ -20,12 +20,19 @@ func (b Base) lock() (*lockfile.Lock, error) {
 	if dir == "" {
 		dir = lockfile.FragmentDir
 	}
-	return lockfile.Read(b.Config.ConfigDir, dir)
+	l, err := lockfile.Read(b.Config.ConfigDir, dir)
+	if err != nil {
+		return nil, err
+	}
+	return l, b.noDevWithLock(l)
 }
 
 // PluginLock locks the plugins named, or all that are found, as they are now:
 // the hash of each binary, and what it asks for is granted.
 func PluginLock(ctx context.Context, b Base, names []string) error {
+	if names := b.Dev.Names(); len(names) > 0 {
+		return UsageError(fmt.Errorf("plugin %s is one in development (--dev-plugin or CERTWRIGHT_REATTACH), which cannot be locked", names[0]))
+	}
 	l, err := b.lock()
 	if err != nil {
 		return err

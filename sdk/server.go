@@ -71,7 +71,7 @@ func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.C
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	keepStreams()
-	if s.configured && s.again {
+	if s.again {
 		s.configured = false
 		clearSettings(s.plugin.Settings)
 	}

@@ -18,6 +18,7 @@ type cli struct {
 
 	configDir      string
 	pluginDirs     []string
+	devPlugins     []string
 	scalars        map[string]string
 	agreeTOS       bool
 	staging        bool
@@ -43,6 +44,7 @@ type cli struct {
 func (c *cli) globalFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.configDir, "config-dir", "", "directory of certwright.yaml (default /etc/certwright, or the XDG directory of a user)")
 	f.StringArrayVar(&c.pluginDirs, "plugin-dir", nil, "look for plugins here first (repeatable)")
+	f.StringArrayVar(&c.devPlugins, "dev-plugin", nil, "use this binary of a plugin that you work on: NAME=PATH (repeatable)")
 	c.scalars = map[string]string{}
 	f.Var(scalar{c.scalars, "state_dir"}, "state-dir", "directory of accounts, keys and certificates (default /var/lib/certwright, or the XDG directory of a user)")
 	f.BoolVar(&c.terminal.JSON, "json", false, "results as one JSON object per line")
@@ -166,11 +168,15 @@ func (c *cli) base() (host.Base, error) {
 	if err := cfg.Apply(c.args); err != nil {
 		return host.Base{}, err
 	}
+	dev, err := host.ParseDev(c.devPlugins, os.Getenv("CERTWRIGHT_REATTACH"))
+	if err != nil {
+		return host.Base{}, err
+	}
 	executable, err := os.Executable()
 	if err != nil {
 		return host.Base{}, fmt.Errorf("find the program's own path: %w", err)
 	}
-	return host.Base{Config: cfg, Terminal: c.terminal, Version: version, Executable: executable, LibexecDir: libexecDir}, nil
+	return host.Base{Config: cfg, Terminal: c.terminal, Version: version, Executable: executable, LibexecDir: libexecDir, Dev: dev}, nil
 }
 
 func (c *cli) eab() error {

@@ -99,6 +99,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"shows":       checkShown,
 		"stall":       stall,
 		"window":      renewalWindow,
+		"attachable":  attachable,
 	}
 }
 

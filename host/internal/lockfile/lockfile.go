@@ -163,6 +163,25 @@ func (l *Lock) Names() []string {
 	return out
 }
 
+// Covers says whether the lock decides about a plugin: what the user's file does
+// not name is refused.
+func (l *Lock) Covers(name string) bool { return l.whole || l.plugins[name] != nil }
+
+// Files that the lock was read from.
+func (l *Lock) Files() []string {
+	var out []string
+	if l.whole {
+		out = append(out, l.path)
+	}
+	for _, p := range l.plugins {
+		if !slices.Contains(out, p.file) {
+			out = append(out, p.file)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Version of a plugin that is locked; empty: it is not.
 func (l *Lock) Version(name string) string {
 	if p := l.plugins[name]; p != nil {

@@ -3,6 +3,7 @@ package lockfile
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,4 +175,35 @@ func FuzzRead(f *testing.F) {
 		must(t, l.Write())
 		read(t, dir, "")
 	})
+}
+
+// A lock of the user decides about every plugin, a fragment about those that it
+// names.
+func TestCovers(t *testing.T) {
+	config, fragments := t.TempDir(), t.TempDir()
+	again := func() *Lock {
+		l, err := Read(config, fragments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	const text = `{"v":1,"plugins":{"x":{"version":"1","sha256":{"linux/amd64":"aa"},"permissions":{}}}}`
+	if l := again(); l.Covers("x") || len(l.Files()) != 0 {
+		t.Errorf("without a file: %v", l.Files())
+	}
+	fragment := filepath.Join(fragments, "a.lock")
+	if err := os.WriteFile(fragment, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l := again(); !l.Covers("x") || l.Covers("y") || !slices.Equal(l.Files(), []string{fragment}) {
+		t.Errorf("with a fragment: %v %v %v", l.Covers("x"), l.Covers("y"), l.Files())
+	}
+	own := filepath.Join(config, FileName)
+	if err := os.WriteFile(own, []byte(`{"v":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l := again(); !l.Covers("x") || !l.Covers("y") || !slices.Contains(l.Files(), own) {
+		t.Errorf("with a lock: %v %v %v", l.Covers("x"), l.Covers("y"), l.Files())
+	}
 }

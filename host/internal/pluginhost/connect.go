@@ -28,6 +28,8 @@ type connection struct {
 	sockets *socketDir
 	plugin  *goplugin.Client
 	conn    capturedConn
+	// detach ends a connection to a process that is not ours; nil: it is ours.
+	detach func() error
 }
 
 // newConnection prepares; nothing runs yet. close MUST be called, and removes
@@ -126,6 +128,9 @@ func (c *connection) failure(cause, err error) error {
 // close ends the process, politely if it can be, and leaves nothing behind. It
 // is bounded by the limits shutdown and reap; ctx makes it hurry.
 func (c *connection) close(ctx context.Context) error {
+	if c.detach != nil {
+		return c.detach()
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

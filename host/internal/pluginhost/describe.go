@@ -55,6 +55,9 @@ func (h *Host) Describe(ctx context.Context, plugin string) (sdk.Description, er
 }
 
 func (h *Host) describe(ctx context.Context, plugin string) (sdk.Description, error) {
+	if at, running := h.opts.Dev.Running[plugin]; running {
+		return h.describeRunning(ctx, plugin, at)
+	}
 	path, err := h.find(plugin)
 	if err != nil {
 		return sdk.Description{}, err

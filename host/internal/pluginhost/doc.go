@@ -15,7 +15,8 @@
 // them: not the world, and no group but root's or, for a user, his own primary
 // group. A directory with the sticky bit may be writable. The file is checked
 // on the open descriptor, and that descriptor is what Linux executes. Nothing
-// overrides the rule, and it is applied before `describe` is run too.
+// overrides the rule, and it is applied before `describe` is run too. Only what
+// the user names as work in progress ([Dev]) is taken from anywhere.
 //
 // # Launch
 //

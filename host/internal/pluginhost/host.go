@@ -32,6 +32,9 @@ type Options struct {
 	Redact func(string) string
 	// Lock, if set, has the last word.
 	Lock Lock
+	// Dev are plugins that their author works on. No Lock covers them: the caller
+	// sees to that, and tells the user.
+	Dev Dev
 }
 
 // Lock says which binaries may run, and what they were granted.
@@ -74,6 +77,7 @@ type Host struct {
 	cancels      map[*context.CancelCauseFunc]bool
 	sweep        sync.Once
 	instances    map[string]*Instance
+	attached     map[string]bool // see attach
 	descriptions map[string]*descriptionEntry
 	withheld     map[string]bool
 }

@@ -55,7 +55,7 @@ type Found struct {
 // List gives every plugin that can be found, sorted by name. What an earlier
 // directory shadows is left out.
 func (h *Host) List() []Found {
-	seen := map[string]Found{}
+	seen := h.foundInDev()
 	for _, dir := range h.opts.Dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -87,6 +87,9 @@ func (h *Host) List() []Found {
 func (h *Host) find(plugin string) (string, error) {
 	if !namePattern.MatchString(plugin) {
 		return "", fmt.Errorf("%q cannot be the name of a plugin: use lower-case letters, digits and dashes", plugin)
+	}
+	if path, ok := h.opts.Dev.Binaries[plugin]; ok {
+		return path, nil
 	}
 	for _, dir := range h.opts.Dirs {
 		path := filepath.Join(dir, binaryPrefix+plugin)

@@ -134,6 +134,9 @@ func (h *Host) stateDir(s Spec) (string, error) {
 
 // run starts the process and connects to it.
 func (h *Host) run(ctx context.Context, s Spec, d sdk.Description, stateDir string) (*Instance, error) {
+	if at, running := h.opts.Dev.Running[s.Plugin]; running {
+		return h.attach(s, d, at)
+	}
 	path, err := h.find(s.Plugin)
 	if err != nil {
 		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)

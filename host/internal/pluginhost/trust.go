@@ -196,6 +196,9 @@ type binary struct {
 // open finds out whether a binary is trusted and keeps it open, so that what is
 // executed is what was checked.
 func (h *Host) open(path string) (*binary, error) {
+	if h.isDev(path) {
+		return h.openDev(path)
+	}
 	target, err := h.rule.resolve(path)
 	if err != nil {
 		return nil, err
@@ -228,14 +231,17 @@ func (h *Host) check(b *binary, found string) error {
 	if reason != "" {
 		return newRefusedError(found, b.path, fi, reason, fix)
 	}
-	magic := make([]byte, 2)
-	if n, _ := b.file.ReadAt(magic, 0); n == 2 {
-		b.script = string(magic) == "#!"
-	}
+	b.script = isScript(b.file)
 	if h.opts.Lock != nil {
 		if err := h.opts.Lock.Verify(strings.TrimPrefix(filepath.Base(found), binaryPrefix), b.file); err != nil {
 			return fmt.Errorf("plugin binary %s is refused: %w", found, err)
 		}
 	}
 	return nil
+}
+
+func isScript(f *os.File) bool {
+	magic := make([]byte, 2)
+	n, _ := f.ReadAt(magic, 0)
+	return n == 2 && string(magic) == "#!"
 }
