@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/sdk"
+)
+
+var errDynos = errors.New("they took too long")
+
+// restarted waits until all web dynos of an app run its newest release.
+func (h *heroku) restarted(ctx context.Context, app string) error {
+	release, err := h.api.release(ctx, app)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, h.settings.DynoWait, errDynos)
+	defer cancel()
+	const most = 5 * time.Second
+	for pause := h.pause; ; pause = min(pause*3/2, most) {
+		dynos, err := h.api.dynos(ctx, app)
+		var waiting string
+		if err == nil {
+			waiting, err = behind(dynos, release)
+		}
+		if err == nil && waiting == "" {
+			return nil
+		}
+		if err != nil && !errors.Is(context.Cause(ctx), errDynos) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			if cause := context.Cause(ctx); !errors.Is(cause, errDynos) {
+				return cause
+			}
+			p := sdk.Problemf(sdk.Timeout, "the dynos do not run release v%d after %s: %s", release, h.settings.DynoWait, waiting)
+			return sdk.Hint(sdk.RetryAfter(p, 0), "see heroku logs --app %s, or give them more time by dyno_wait", app)
+		}
+	}
+}
+
+// behind says which web dynos are not there yet; an error is what does not get
+// better.
+func behind(dynos []dyno, release int) (string, error) {
+	var waiting []string
+	web := 0
+	for _, d := range dynos {
+		if d.Type != "web" {
+			continue
+		}
+		web++
+		switch {
+		case d.Release.Version < release:
+			waiting = append(waiting, fmt.Sprintf("%s runs v%d", d.Name, d.Release.Version))
+		case d.State == "up", d.State == "idle": // one that sleeps is woken by the CA
+		case d.State == "crashed":
+			p := sdk.Problemf(sdk.NotRunning, "the dyno %s crashed with release v%d", d.Name, release)
+			return "", sdk.Hint(sdk.RetryAfter(p, 0), "see heroku logs for the reason")
+		default:
+			waiting = append(waiting, fmt.Sprintf("%s is %s", d.Name, d.State))
+		}
+	}
+	if web == 0 {
+		p := sdk.Problemf(sdk.NotRunning, "the app has no web dyno, so nobody answers the CA")
+		return "", sdk.Hint(sdk.Permanent(p), "run heroku ps:scale web=1, or choose another authenticator")
+	}
+	return strings.Join(waiting, ", "), nil
+}
