@@ -72,8 +72,13 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open the checkpoints in %s: %w", dir, err)
 		}
 	}
-	// It may have been made by hand, or restored with another mode.
-	if err := os.Chmod(s.dir, 0o700); err != nil { //nolint:gosec // a directory needs its x bit
+	// It may have been made by hand, or restored with another mode. A plugin that
+	// writes nowhere else may not change modes in its sandbox, and need not.
+	info, err := os.Stat(s.dir)
+	if err == nil && info.Mode().Perm() != 0o700 {
+		err = os.Chmod(s.dir, 0o700) //nolint:gosec // a directory needs its x bit
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open the checkpoints in %s: %w", dir, err)
 	}
 	return s, nil
