@@ -369,8 +369,11 @@ func (h *heroku) takeAway(ctx context.Context, app string, challenges []sdk.Chal
 	if err := h.change(ctx, app, vars, one, answers); err != nil {
 		return err
 	}
-	if len(answers) > 0 {
-		return nil
+	if len(answers) == 0 {
+		return h.apps.Keep(app, nil)
 	}
-	return h.apps.Keep(app, nil)
+	// The CA may be about to ask for those of others, and the app restarts. What
+	// becomes of it is not for this Cleanup to tell.
+	_ = h.restarted(ctx, app)
+	return ctx.Err()
 }

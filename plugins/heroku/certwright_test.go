@@ -111,9 +111,11 @@ agree_tos: true
 instances:
   - name: one
     plugin: heroku
+    sandbox: required
     settings: {endpoint: "%[3]s", app: shop, token: %[5]s}
   - name: two
     plugin: heroku
+    sandbox: required
     settings: {endpoint: "%[3]s", apps: {b.test: blog}, token: %[6]s, endpoints: ["%[4]s"]}
 certificates:
   - names: [a.test, www.a.test, b.test]

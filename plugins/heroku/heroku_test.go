@@ -81,7 +81,8 @@ func TestTwoOrders(t *testing.T) {
 	must(t, h.Perform(operation(t.Context(), "b.test", "2"), []sdk.Challenge{second}, r))
 	equal(t, first.KeyAuthorization, cloud.ask(t, "a.test", "one"))
 	must(t, h.Cleanup(t.Context(), []sdk.Challenge{second}, r))
-	a.look()
+	equal(t, first.KeyAuthorization, cloud.ask(t, "a.test", "one")) // the app has restarted by now
+	equal(t, "up", a.dynos[0].state)
 	equal(t, `{"one":"one.thumbprint"}`, cloud.vars("shop")["LETS_ENCRYPT_CHALLENGES"])
 	equal(t, first.KeyAuthorization, cloud.vars("shop")["LETS_ENCRYPT_CHALLENGE"])
 	must(t, h.Cleanup(t.Context(), []sdk.Challenge{first}, r))

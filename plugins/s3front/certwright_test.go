@@ -125,9 +125,11 @@ agree_tos: true
 instances:
   - name: one
     plugin: s3front
+    sandbox: required
     settings: {endpoint: "%[3]s", bucket: first, prefix: www, verify_port: "", distributions: [E1], wait: 30s, endpoints: ["%[4]s"], %[5]s}
   - name: two
     plugin: s3front
+    sandbox: required
     settings: {endpoint: "%[3]s", bucket: second, distributions: [E2], store: iam, %[6]s}
 certificates:
   - names: [a.test, www.a.test, b.test]
