@@ -238,9 +238,11 @@ func TestProtocolExamples(t *testing.T) {
 // The members of describe's JSON are named, all of them.
 func TestProtocolPageNamesTheDescription(t *testing.T) {
 	page := protocolPage(t)
-	from := strings.Index(page, "## The description as JSON")
-	part := page[from:]
-	part = part[:strings.Index(part, "\n## Messages")]
+	_, part, _ := strings.Cut(page, "\n## The description as JSON\n")
+	part, _, found := strings.Cut(part, "\n## Messages\n")
+	if !found {
+		t.Fatal("docs/protocol.md has not both of these parts")
+	}
 	var members func(reflect.Type)
 	members = func(typ reflect.Type) {
 		for i := range typ.NumField() {

@@ -208,7 +208,15 @@ func cancelsHeld(ctx context.Context, b *bench, t string) error {
 // killedInside kills the plugin when its server has done what it was asked for
 // and the plugin does not know it yet.
 func killedInside(ctx context.Context, b *bench, t string) error {
-	p, batch, err := b.start(ctx, t)
+	dir, err := b.stateDir()
+	if err != nil {
+		return err
+	}
+	batch, err := b.challenges(t, "a")
+	if err != nil {
+		return err
+	}
+	p, err := b.instance(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -220,9 +228,9 @@ func killedInside(ctx context.Context, b *bench, t string) error {
 	cancel()
 	<-ended
 	b.world.faults.clear()
-	second, err := b.fresh(ctx)
+	second, err := b.instance(ctx, dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("in a new process with the state directory of the first: %w", err)
 	}
 	if err := b.cleanup(operation(ctx, "cleanup"), second, batch); err != nil {
 		return fmt.Errorf("in a new process, after the first was killed in the middle of Perform: %w", err)

@@ -15,7 +15,7 @@ import (
 )
 
 // shortestSecret is what can be told from an ordinary word.
-const shortestSecret = 6
+const shortestSecret = 8
 
 // ears listen to all that plugins of the suite say, for its secrets.
 type ears struct {

@@ -17,7 +17,7 @@ type Suite struct {
 	// Binary is the path of the plugin; its name is certwright-plugin-NAME.
 	Binary string
 	// Settings and Secrets are those of one working instance. In their texts,
-	// and in DeployedFiles, these stand for parts of a world that the suite makes,
+	// in Env and in DeployedFiles, these stand for parts of a world that the suite makes,
 	// looks at, and lets fail:
 	//
 	//	{dir}          a document root that is served

@@ -57,7 +57,7 @@ func mode(t *testing.T, name string) Suite {
 	}
 	return Suite{
 		Binary: binary, Settings: map[string]any{"dir": dir, "level": 3},
-		Secrets:     map[string][]byte{"token": []byte("s3cret")},
+		Secrets:     map[string][]byte{"token": []byte("s3cret-of-the-test")},
 		WebrootPath: dir, TLSAddress: serveTLS(t, filepath.Join(dir, "tls")), DNSAddress: serveDNS(t, filepath.Join(dir, "dns")),
 		DeployedFiles: []string{filepath.Join(dir, "deployed.pem")},
 	}

@@ -370,6 +370,15 @@ func (b *bench) makeWorld() error {
 		files = append(files, fmt.Sprint(filled))
 	}
 	b.DeployedFiles = files
+	var env []string
+	for _, entry := range b.Env {
+		filled, err := b.world.fillText(entry)
+		if err != nil {
+			return err
+		}
+		env = append(env, fmt.Sprint(filled))
+	}
+	b.Env = env
 	if b.world.used[placeDNS] && b.DNSAddress == "" {
 		b.views[sdk.DNS01] = b.world
 	}
