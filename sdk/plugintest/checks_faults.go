@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certwright/certwright/sdk"
@@ -19,13 +20,8 @@ func faultChecks() []check {
 			if len(types) == 0 {
 				return notApplicable("the plugin answers no challenge that the suite knows")
 			}
-			perms := b.description.Permissions
-			if len(perms.ConnectTCP) == 0 && !perms.UDP && !perms.Unconfined && !b.world.reachable() {
-				return notApplicable("the plugin declares that it connects to nothing, so there is no server that could fail it")
-			}
-			if !b.world.reachable() {
-				return unseen("nothing that the plugin does comes through the suite's world: " +
-					"put {dns}, {web} or {via http://HOST:PORT} into the setting that names its server")
+			if err := b.unreachable(); err != nil {
+				return err
 			}
 			// The first type of which a request comes by stands for all.
 			var err error
@@ -50,6 +46,7 @@ func faultChecks() []check {
 		{"faults/cut-off", "a connection that ends without an answer is a failure that is not permanent, and the next try succeeds", again(cutOff, 2, false)},
 		{"faults/lost-answer", "a change that was made but never acknowledged is made once, and is cleaned up", again(lostAnswer, 1, true)},
 		{"faults/cleanup", "a Cleanup that could not remove the response does not say that it is gone", through(admitsFailure)},
+		{"faults/deploy", "a deployment whose server fails for a while is a failure that is not permanent, and is done by the next try after a Rollback", deploysAgain},
 		{"faults/no-place", "a response that cannot be written is a problem, and nothing is reported as in place", cannotWrite},
 		{"faults/cancel", "a Perform that waits for its server ends within 5 s of a cancel, and Cleanup works after it", through(cancelsHeld)},
 		{"faults/killed", "what a process killed in the middle of Perform has put in place is removed by another, from the challenge alone", through(killedInside)},
@@ -61,6 +58,19 @@ func limits(ctx context.Context, b *bench, t string) error {
 		return notApplicable("a name server has no answer 429")
 	}
 	return outlasts(ctx, b, t, limited, 2, false)
+}
+
+// unreachable is why the plugin cannot be made to fail.
+func (b *bench) unreachable() error {
+	perms := b.description.Permissions
+	switch {
+	case b.world.reachable():
+		return nil
+	case len(perms.ConnectTCP) == 0 && !perms.UDP && !perms.Unconfined:
+		return notApplicable("the plugin declares that it connects to nothing, so there is no server that could fail it")
+	}
+	return unseen("nothing that the plugin does comes through the suite's world: " +
+		"put {dns}, {web} or {via http://HOST:PORT} into the setting that names its server")
 }
 
 // noneCame says that a fault was met by nobody.
@@ -236,6 +246,57 @@ func killedInside(ctx context.Context, b *bench, t string) error {
 		return fmt.Errorf("in a new process, after the first was killed in the middle of Perform: %w", err)
 	}
 	return b.expect(ctx, batch, 0, "take the name and value to remove from the challenge; what was kept in memory is lost")
+}
+
+// deploysAgain deploys, and rolls back what failed, as a host does.
+func deploysAgain(ctx context.Context, b *bench) error {
+	if !slices.Contains(b.description.Roles, sdk.RoleInstaller) {
+		return notApplicable("the plugin is no installer")
+	}
+	if err := b.unreachable(); err != nil {
+		return err
+	}
+	before, err := snapshot(b.DeployedFiles)
+	if err != nil {
+		return err
+	}
+	return errors.Join(deploysThrough(ctx, b), before.restore())
+}
+
+func deploysThrough(ctx context.Context, b *bench) error {
+	p, err := b.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := b.lineage()
+	if err != nil {
+		return err
+	}
+	met := b.world.faults.set(unavailable, 2, false)
+	ctx = operation(ctx, "through-a-failure")
+	for range tries {
+		err = b.deployAll(ctx, p, l, false)
+		if err == nil {
+			err = b.finish(ctx, p)
+		}
+		if !closed(met) && err == nil {
+			return unseen("no request of a deployment came through the suite's world")
+		}
+		if err == nil {
+			return l.inFiles(b.DeployedFiles)
+		}
+		if _, err := hopeful(b.record(), err, unavailable); err != nil {
+			return fmt.Errorf("in a world that is %s: %w", unavailable, err)
+		}
+		if slices.Contains(b.description.Features, sdk.FeatureRollback) {
+			if err := p.Installer().Rollback(ctx, 1, b.record()); err != nil {
+				if _, err := hopeful(b.record(), err, unavailable); err != nil {
+					return fmt.Errorf("Rollback of what failed: %w", err)
+				}
+			}
+		}
+	}
+	return fmt.Errorf("in a world that was %s and is well again, the deployment failed %d times: %w", unavailable, tries, err)
 }
 
 // meetInside performs until the first request that changes something meets the

@@ -20,11 +20,14 @@ import (
 func leavesOthers(ctx context.Context, b *bench, t string) error {
 	inDir := t == sdk.HTTP01 && b.world.used[placeDir]
 	inZone := t == sdk.DNS01 && b.world.used[placeDNS]
+	if t == sdk.DNS01 && !inZone && b.views[t] != nil {
+		return leavesOtherValues(ctx, b)
+	}
 	if !inDir && !inZone {
 		if t == sdk.TLSALPN01 || t == sdk.HTTP01 && b.world.used[placeHTTPPort] {
 			return notApplicable("the plugin answers " + t + " at a port of its own, which it shares with nobody")
 		}
-		return unseen("the suite cannot put anything there itself: use {dir} or {dns} in the settings")
+		return unseen("the suite cannot put anything there itself: use {dir} or {dns} in the settings, or say where to look")
 	}
 	p, batch, err := b.start(ctx, t)
 	if err != nil {
@@ -48,6 +51,33 @@ func leavesOthers(ctx context.Context, b *bench, t string) error {
 		return err
 	}
 	return differs(before, after)
+}
+
+// leavesOtherValues lets another process put values at the same names: where the
+// suite can put nothing itself, the plugin can.
+func leavesOtherValues(ctx context.Context, b *bench) error {
+	p, batch, err := b.start(ctx, sdk.DNS01)
+	if err != nil {
+		return err
+	}
+	another, others, err := b.start(ctx, sdk.DNS01)
+	if err != nil {
+		return err
+	}
+	defer b.tidy(ctx, another, others)
+	if _, err := b.perform(operation(ctx, "of-another"), another, others); err != nil {
+		return err
+	}
+	if err := b.performAndCleanup(ctx, p, batch); err != nil {
+		return err
+	}
+	if err := b.expect(ctx, others, 1, "add and remove one value, never the record set"); err != nil {
+		return fmt.Errorf("a value at the same name, which belongs to another order: %w", err)
+	}
+	if err := b.cleanup(operation(ctx, "cleanup-of-another"), another, others); err != nil {
+		return err
+	}
+	return b.expect(ctx, others, 0, adviceGone)
 }
 
 // addForeign puts what another would have there beside the challenge.

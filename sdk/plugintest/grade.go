@@ -90,5 +90,6 @@ var grades = map[string]grade{
 	"faults/cut-off":     {Faults, "on a connection that breaks report UNAVAILABLE and RETRYABLE"},
 	"faults/lost-answer": {Faults, "before adding a value look whether it is there, since an earlier try may have added it"},
 	"faults/cleanup":     {Faults, "return the error of a removal that failed"},
+	"faults/deploy":      {Faults, "report what the server refused as UNAVAILABLE and RETRYABLE, and let Rollback leave nothing of it"},
 	"faults/no-place":    {Faults, "return the error of a write that failed"},
 }

@@ -52,7 +52,7 @@ func proxyTo(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("%q is no URL of a server; write {via http://HOST:PORT}", address)
 	}
 	return &httputil.ReverseProxy{
-		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = to.Host },
+		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
 		ErrorLog: nil,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, "plugincheck cannot reach "+address+": "+err.Error(), http.StatusBadGateway)

@@ -52,6 +52,9 @@ func (a *authenticator) request(ctx context.Context, method string, d *pb.DnsCha
 		ctx = context.WithoutCancel(ctx)
 	}
 	query := url.Values{"name": {d.GetName()}, "value": {d.GetValue()}}
+	if is("sweeps") && method == http.MethodDelete {
+		query.Del("value") // all of the name
+	}
 	req, err := http.NewRequestWithContext(ctx, method, a.api+"/records?"+query.Encode(), nil)
 	if err != nil {
 		return problem(pb.Problem_INTERNAL, err.Error()), err

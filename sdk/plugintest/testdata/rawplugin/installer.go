@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/certwright/certwright/sdk/proto/certwright/plugin/v1"
 )
@@ -80,6 +84,22 @@ func (i *installer) ConfigTest(_ *pb.ConfigTestRequest, s stream) error { return
 
 func (i *installer) Restart(_ *pb.RestartRequest, s stream) error {
 	d := &pb.Done{}
+	if i.api != "" {
+		a := &authenticator{state: i.state}
+		if p, err := a.request(s.Context(), http.MethodPost, &pb.DnsChallenge{Name: "restart"}); err != nil {
+			if is("hangs-up-too") {
+				return status.Error(codes.Unavailable, p.GetSummary())
+			}
+			if p == nil { // believes
+				_ = os.Remove(i.target())
+			}
+			d.Problem = p
+			i.failed = true
+		}
+	}
+	if i.failed && is("no-restart") {
+		d.Problem = problem(pb.Problem_INTERNAL, "it failed before, and does for ever")
+	}
 	if is("broken-restart") {
 		d.Problem = problem(pb.Problem_NOT_RUNNING, "the server is not running")
 	}

@@ -105,6 +105,7 @@ type state struct {
 	made     map[string]bool // what this process has put in place
 	cleaned  map[string]bool
 	staged   []byte
+	failed   bool   // a Restart has
 	before   []byte // what was deployed before, when it is kept in memory only
 }
 
