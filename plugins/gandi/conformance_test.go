@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 	plugintest.Run(t, plugintest.Suite{
 		Binary: binary,
 		Settings: map[string]any{
-			"endpoint": dns.endpoint(), "rpc_endpoint": api.endpoint(), "vhost": "default", "instance": "shop",
+			"endpoint": "{via " + dns.endpoint() + "}", "rpc_endpoint": "{via " + api.endpoint() + "}", "vhost": "default", "instance": "shop",
 			"sftp_server": s.SFTPServer, "sftp_user": s.SFTPUser, "instance_type": s.InstanceType, "host_key": s.HostKey,
 		},
 		Secrets:     map[string][]byte{"token": []byte(goodToken), "api_key": []byte(goodKey), "sftp_key": []byte(s.SFTPKey)},
