@@ -22,7 +22,12 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	RunIfLauncher()
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction(StartThread))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction(StartThread), goleak.Cleanup(func(code int) {
+		if buildDir != "" {
+			_ = os.RemoveAll(buildDir)
+		}
+		os.Exit(code)
+	}))
 }
 
 // run starts a program and gives what it printed and how it ended.

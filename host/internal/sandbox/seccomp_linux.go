@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -107,7 +108,10 @@ func (f *filter) when(value uint32, block func(*filter)) {
 	var body filter
 	block(&body)
 	body.ret(unix.SECCOMP_RET_ALLOW)
-	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, value, 0, uint8(len(body))) //nolint:gosec // TestFilterFits
+	if len(body) > math.MaxUint8 {
+		panic("a block of the filter is longer than a jump")
+	}
+	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, value, 0, uint8(len(body)))
 	*f = append(*f, body...)
 }
 

@@ -1,0 +1,166 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+const allow = uint32(unix.SECCOMP_RET_ALLOW)
+
+// verdict runs a filter as the kernel would. The machine of package bpf loads
+// words as they are on the network; so they are laid out like that.
+func verdict(t *testing.T, f *filter, arch, number uint32, args ...uint64) uint32 {
+	t.Helper()
+	var raw []bpf.RawInstruction
+	for _, i := range *f {
+		raw = append(raw, bpf.RawInstruction{Op: i.Code, Jt: i.Jt, Jf: i.Jf, K: i.K})
+	}
+	program, whole := bpf.Disassemble(raw)
+	if !whole {
+		t.Fatal("an instruction is unknown")
+	}
+	vm, err := bpf.NewVM(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 64) // struct seccomp_data
+	binary.BigEndian.PutUint32(data[offsetNumber:], number)
+	binary.BigEndian.PutUint32(data[offsetArch:], arch)
+	for i, arg := range args {
+		binary.BigEndian.PutUint32(data[offsetArgs+8*i:], uint32(arg)) //nolint:gosec // the lower half
+		binary.BigEndian.PutUint32(data[offsetArgs+8*i+4:], uint32(arg>>32))
+	}
+	got, err := vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(got) //nolint:gosec // as it was
+}
+
+// TestFilter: what is refused, to whom, and with which answer.
+func TestFilter(t *testing.T) {
+	const pid = 4711
+	none, children, signals := Confinement{}, Confinement{Children: true}, Confinement{Signals: true}
+	tcp := Confinement{Connect: Ports{List: []uint16{443}}}
+	udp := Confinement{UDP: true}
+	socket := Confinement{UnixSockets: []string{"/run/x"}}
+	attribute := Confinement{Attributes: true}
+	type call struct {
+		number uint32
+		args   []uint64
+	}
+	of := func(number uint32, args ...uint64) call { return call{number, args} }
+	for _, test := range []struct {
+		name string
+		c    Confinement
+		call call
+		want uint32
+	}{
+		{"an everyday call", none, of(unix.SYS_READ), allow},
+		{"exec", none, of(unix.SYS_EXECVE), allow},
+		{"a thread", none, of(unix.SYS_CLONE, unix.CLONE_VM|unix.CLONE_THREAD|unix.CLONE_SIGHAND), allow},
+		{"a process", none, of(unix.SYS_CLONE, uint64(unix.SIGCHLD)), eperm},
+		{"a process like vfork", none, of(unix.SYS_CLONE, unix.CLONE_VM|unix.CLONE_VFORK|uint64(unix.SIGCHLD)), eperm},
+		{"a process of one with children", children, of(unix.SYS_CLONE, uint64(unix.SIGCHLD)), allow},
+		{"a namespace", children, of(unix.SYS_CLONE, unix.CLONE_NEWUSER|uint64(unix.SIGCHLD)), eperm},
+		{"a thread with a namespace", none, of(unix.SYS_CLONE, unix.CLONE_THREAD|unix.CLONE_NEWNET), eperm},
+		{"clone3", children, of(unix.SYS_CLONE3), nosys},
+		{"another group", none, of(unix.SYS_SETPGID), eperm},
+		{"another group with children", children, of(unix.SYS_SETPGID), allow},
+		{"shared memory", none, of(unix.SYS_SHMGET), eperm},
+		{"to outlive the host", none, of(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG), eperm},
+		{"a thread's name", none, of(unix.SYS_PRCTL, unix.PR_SET_NAME), allow},
+		{"to signal itself", none, of(unix.SYS_KILL, pid, 15), allow},
+		{"to signal its thread", none, of(unix.SYS_TGKILL, pid, 4712, 23), allow},
+		{"to signal another", none, of(unix.SYS_KILL, 1, 15), eperm},
+		{"to signal everybody", none, of(unix.SYS_KILL, ^uint64(0), 15), eperm},
+		{"to signal its group", none, of(unix.SYS_KILL, 0, 15), eperm},
+		{"to signal another's thread", none, of(unix.SYS_TGKILL, 1, 1, 15), eperm},
+		{"to signal any thread", none, of(unix.SYS_TKILL, 1, 15), eperm},
+		{"to signal by descriptor", none, of(unix.SYS_PIDFD_SEND_SIGNAL), eperm},
+		{"to signal with children, which Landlock judges", children, of(unix.SYS_KILL, 1, 15), allow},
+		{"to signal, granted", signals, of(unix.SYS_KILL, 1, 15), allow},
+		{"an upper half that the kernel does not see", none, of(unix.SYS_SOCKET, 1<<32|unix.AF_INET, unix.SOCK_STREAM, 0), eacces},
+		{"TCP", tcp, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0), allow},
+		{"TCP 6", tcp, of(unix.SYS_SOCKET, unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_TCP), allow},
+		{"TCP without", none, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0), eacces},
+		{"MPTCP", tcp, of(unix.SYS_SOCKET, unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_MPTCP), noproto},
+		{"MPTCP without", none, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP), noproto},
+		{"SMC", tcp, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 256), eacces},
+		{"DCCP", tcp, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DCCP, unix.IPPROTO_DCCP), eacces},
+		{"UDP with TCP", tcp, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM, 0), eacces},
+		{"UDP", udp, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP), allow},
+		{"raw", udp, of(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_UDP), eacces},
+		{"unix", none, of(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0), allow},
+		{"unix packets", none, of(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_SEQPACKET, 0), eacces},
+		{"unix packets, granted", socket, of(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_SEQPACKET, 0), allow},
+		{"routes", udp, of(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE), allow},
+		{"netfilter", udp, of(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER), eacces},
+		{"Bluetooth", udp, of(unix.SYS_SOCKET, unix.AF_BLUETOOTH, unix.SOCK_STREAM, 0), eacces},
+		{"connect", none, of(unix.SYS_CONNECT), eacces},
+		{"connect with TCP", tcp, of(unix.SYS_CONNECT), allow},
+		{"connect with a socket", socket, of(unix.SYS_CONNECT), allow},
+		{"accept", none, of(unix.SYS_ACCEPT4), allow},
+		{"send", none, of(unix.SYS_SENDTO, 3, 0, 0, 0), allow},
+		{"send, not waiting", tcp, of(unix.SYS_SENDMSG, 3, 0, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL), allow},
+		{"fast open by sendto", tcp, of(unix.SYS_SENDTO, 3, 0, 0, msgFastOpen), eacces},
+		{"fast open by sendmsg", tcp, of(unix.SYS_SENDMSG, 3, 0, msgFastOpen), eacces},
+		{"fast open by sendmmsg", tcp, of(unix.SYS_SENDMMSG, 3, 0, 1, msgFastOpen|unix.MSG_DONTWAIT), eacces},
+		{"a mode", none, of(unix.SYS_FCHMODAT), eperm},
+		{"a mode by the newest call", none, of(unix.SYS_FCHMODAT2), eperm},
+		{"a mode, granted", attribute, of(unix.SYS_FCHMODAT), allow},
+	} {
+		if got := verdict(t, newFilter(test.c, pid), auditArch, test.call.number, test.call.args...); got != test.want {
+			t.Errorf("%s: %#x, want %#x", test.name, got, test.want)
+		}
+	}
+}
+
+// TestFilterForever: what is refused whatever was granted.
+func TestFilterForever(t *testing.T) {
+	everything := Confinement{
+		Connect: Ports{Any: true}, Bind: Ports{Any: true}, UDP: true, UnixSockets: []string{"@x", "/run/x"},
+		Children: true, Signals: true, Attributes: true,
+	}
+	f := newFilter(everything, 1)
+	for _, number := range slices.Concat(never, neverHere) {
+		if got := verdict(t, f, auditArch, number); got != eperm {
+			t.Errorf("system call %d: %#x", number, got)
+		}
+	}
+	const kill = uint32(unix.SECCOMP_RET_KILL_PROCESS)
+	if got := verdict(t, f, unix.AUDIT_ARCH_I386, 3); got != kill {
+		t.Errorf("another architecture: %#x", got)
+	}
+	if foreignNumbers != 0 {
+		if got := verdict(t, f, auditArch, foreignNumbers|unix.SYS_READ); got != kill {
+			t.Errorf("numbers of x32: %#x", got)
+		}
+	}
+}
+
+// TestFilterFits: jumps over a block have eight bits, and a filter 4096
+// instructions (BPF_MAXINSNS).
+func TestFilterFits(t *testing.T) {
+	for _, c := range []Confinement{{}, {UDP: true, Connect: Ports{Any: true}}, {Children: true}} {
+		f := newFilter(c, 1<<22)
+		if len(*f) > 4096 {
+			t.Errorf("%d instructions", len(*f))
+		}
+		for i, at := range *f {
+			if i+1+int(max(at.Jt, at.Jf)) >= len(*f) && at.Code&7 == unix.BPF_JMP {
+				t.Errorf("instruction %d jumps out", i)
+			}
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a block that is too long was taken")
+		}
+	}()
+	new(filter).when(1, func(f *filter) { *f = make(filter, 300) })
+}
