@@ -155,10 +155,11 @@ type Permissions struct {
 	// Read: a path that does not exist when the plugin starts gives nothing.
 	Read []Value `json:"read,omitempty"`
 	// Write allows reading, too, and creating, renaming and removing. A file
-	// means its directory, because files are replaced by renaming others over
-	// them. What a setting names and does not exist yet means the nearest parent
-	// that does; a literal that does not exist gives nothing. A plugin without
-	// Write cannot change modes and owners of files, not even of its own.
+	// that a setting names means its directory, because files are replaced by
+	// renaming others over them; if it does not exist yet, it means the nearest
+	// parent that does. A literal means itself, and nothing if it does not exist.
+	// A plugin without Write cannot change modes and owners of files, not even of
+	// its own.
 	Write []Value `json:"write,omitempty"`
 	// Execute allows reading, too. It is needed beside Children for what is
 	// outside /usr, /bin, /sbin and /lib*.

@@ -23,20 +23,19 @@ func declaration(a *apache) sdk.Plugin {
 			// httpd reads whatever its configuration names, when it tests it too.
 			Read: []sdk.Value{sdk.Literal("/")},
 			Write: []sdk.Value{
-				sdk.FromSetting("config"), sdk.FromSetting("server_root"),
+				sdk.FromSetting("config"), sdk.FromSetting("server_root"), sdk.FromSetting("writes"),
 				sdk.Literal("/etc/apache2"), sdk.Literal("/etc/httpd"),
 			},
-			Execute: []sdk.Value{
-				sdk.FromSetting("ctl"), sdk.Literal("/usr"), sdk.Literal("/bin"), sdk.Literal("/sbin"),
-			},
-			ConnectTCP: []sdk.Value{sdk.FromSetting("http_port")},
-			BindTCP:    []sdk.Value{sdk.FromSetting("https_port")},
-			Children:   true,
-			Signals:    true,
-			// Files of the configuration may be anywhere.
-			Unconfined: true,
-			Reason:     "edits every file that the configuration of httpd includes, and runs httpd to test it",
-			Key:        sdk.KeyPath,
+			Execute: []sdk.Value{sdk.FromSetting("ctl")},
+			// It looks up the names that its configuration has.
+			ConnectTCP: []sdk.Value{sdk.FromSetting("http_port"), sdk.Literal("53")},
+			UDP:        true,
+			BindTCP:    []sdk.Value{sdk.FromSetting("http_port"), sdk.FromSetting("https_port")},
+			// systemctl starts a server that is stopped.
+			UnixSockets: []sdk.Value{sdk.Literal("/run/systemd/private"), sdk.Literal("/run/dbus/system_bus_socket")},
+			Children:    true,
+			Signals:     true,
+			Key:         sdk.KeyPath,
 		},
 	}
 }

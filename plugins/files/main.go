@@ -21,15 +21,13 @@ func declaration(f *files) sdk.Plugin {
 		Settings:  &f.settings,
 		Installer: f,
 		Permissions: sdk.Permissions{
-			Read:     paths,
-			Write:    paths,
-			Execute:  []sdk.Value{sdk.Literal(shell)},
-			Children: true,
-			Key:      sdk.KeyBytes,
-			// Permissions cannot depend on whether a setting is set, and what the
-			// commands need is the operator's to know.
-			Unconfined: true,
-			Reason:     "runs the test and reload commands that the operator names",
+			// Owners are looked up.
+			Read:  []sdk.Value{sdk.Literal("/etc/passwd"), sdk.Literal("/etc/group")},
+			Write: paths,
+			Key:   sdk.KeyBytes,
+			// What the commands need is the operator's to know.
+			UnconfinedBy: []string{"test", "reload"},
+			Reason:       "runs the test and reload commands that the operator names",
 		},
 	}
 }

@@ -118,9 +118,13 @@ func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 		all = append(all, "--ca-bundle", filepath.Join(h.dir, "ca.pem"))
 	}
 	s := h.settings
+	level := "required"
+	if s.Reload != "" {
+		level = "" // the command may need anything
+	}
 	for key, value := range map[string]string{
 		"binary": s.Binary, "config": s.Config, "socket": s.Socket, "crt_dir": s.CrtDir, "crt_list": s.CrtList, "map": s.Map,
-		"listen": fmt.Sprint(s.Listen), "reload": s.Reload,
+		"listen": fmt.Sprint(s.Listen), "reload": s.Reload, "sandbox": level,
 	} {
 		if value != "" {
 			all = append(all, "--set", "haproxy."+key+"="+value)

@@ -10,7 +10,6 @@ var version = "0.1.0"
 func main() { sdk.Serve(declaration(newHAProxy())) }
 
 func declaration(h *haproxy) sdk.Plugin {
-	files := []sdk.Value{sdk.FromSetting("config"), sdk.FromSetting("crt_dir"), sdk.FromSetting("crt_list")}
 	return sdk.Plugin{
 		Name:           "haproxy",
 		Version:        version,
@@ -24,18 +23,21 @@ func declaration(h *haproxy) sdk.Plugin {
 			{Kind: "tcp", Value: sdk.FromSetting("listen")},
 		},
 		Permissions: sdk.Permissions{
-			Read:        files,
-			Write:       files[1:],
-			Execute:     []sdk.Value{sdk.FromSetting("binary"), sdk.Literal(shell), sdk.Literal(systemctl)},
-			UnixSockets: []sdk.Value{sdk.FromSetting("socket")},
-			BindTCP:     []sdk.Value{sdk.FromSetting("listen")},
-			Children:    true,
-			Signals:     true,
-			Key:         sdk.KeyBytes,
-			// The test reads whatever the configuration names, and what the reload
-			// command needs is the operator's to know.
-			Unconfined: true,
-			Reason:     "runs haproxy -c, which reads all that the configuration names, and the reload command",
+			// haproxy -c reads whatever the configuration names.
+			Read:    []sdk.Value{sdk.Literal("/")},
+			Write:   []sdk.Value{sdk.FromSetting("crt_dir"), sdk.FromSetting("crt_list")},
+			Execute: []sdk.Value{sdk.FromSetting("binary")},
+			// systemctl starts a haproxy that is stopped.
+			UnixSockets: []sdk.Value{sdk.FromSetting("socket"), sdk.Literal(systemdSocket), sdk.Literal(busSocket)},
+			// haproxy -c looks up the names of its servers.
+			ConnectTCP: []sdk.Value{sdk.FromSetting("socket"), sdk.Literal("53")},
+			UDP:        true,
+			BindTCP:    []sdk.Value{sdk.FromSetting("listen")},
+			Children:   true,
+			Key:        sdk.KeyBytes,
+			// What the reload command needs is the operator's to know.
+			UnconfinedBy: []string{"reload"},
+			Reason:       "runs the reload command that the operator names",
 		},
 	}
 }

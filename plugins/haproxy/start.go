@@ -17,6 +17,9 @@ import (
 const (
 	systemctl = "/usr/bin/systemctl"
 	unit      = "haproxy.service"
+	// Sockets of systemctl: root's own, and the bus for others.
+	systemdSocket = "/run/systemd/private"
+	busSocket     = "/run/dbus/system_bus_socket"
 	// bootedWith is there if systemd manages the machine, see sd_booted(3).
 	bootedWith = "/run/systemd/system"
 	// dialLimit bounds the question whether something listens on this machine.

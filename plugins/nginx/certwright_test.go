@@ -102,7 +102,7 @@ func (h *host) command(t *testing.T, verb string, args ...string) *exec.Cmd {
 	}
 	for key, value := range map[string]string{
 		"binary": s.Binary, "config": s.Config, "prefix": s.Prefix, "error_log": s.ErrorLog,
-		"http_port": fmt.Sprint(s.HTTPPort), "https_port": fmt.Sprint(s.HTTPSPort),
+		"http_port": fmt.Sprint(s.HTTPPort), "https_port": fmt.Sprint(s.HTTPSPort), "sandbox": "required",
 	} {
 		all = append(all, "--set", "nginx."+key+"="+value)
 	}

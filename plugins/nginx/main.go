@@ -10,7 +10,6 @@ var version = "0.1.0"
 func main() { sdk.Serve(declaration(newNginx())) }
 
 func declaration(n *nginx) sdk.Plugin {
-	files := []sdk.Value{sdk.FromSetting("config"), sdk.FromSetting("prefix"), sdk.Literal("/etc/nginx")}
 	return sdk.Plugin{
 		Name:           "nginx",
 		Version:        version,
@@ -23,18 +22,23 @@ func declaration(n *nginx) sdk.Plugin {
 			{Kind: "server", Value: sdk.FromSetting("config")},
 		},
 		Permissions: sdk.Permissions{
-			// /proc shows which workers still serve the old configuration.
-			Read:       append(files, sdk.FromSetting("error_log"), sdk.Literal("/proc"), sdk.Literal("/run")),
-			Write:      files,
-			Execute:    []sdk.Value{sdk.FromSetting("binary"), sdk.Literal(systemctl)},
-			ConnectTCP: []sdk.Value{sdk.FromSetting("http_port")},
-			Children:   true,
-			Signals:    true,
-			Key:        sdk.KeyPath,
 			// nginx -t opens all that the configuration names: certificates, keys,
-			// modules, logs, temporary directories and the addresses themselves.
-			Unconfined: true,
-			Reason:     "runs nginx -t and nginx -s reload, which open whatever the configuration names",
+			// modules, logs, the file of its number, temporary directories and the
+			// addresses themselves; it looks up the names of upstream servers.
+			Read: []sdk.Value{sdk.Literal("/")},
+			Write: []sdk.Value{
+				sdk.FromSetting("config"), sdk.FromSetting("prefix"), sdk.FromSetting("error_log"), sdk.FromSetting("writes"),
+				sdk.Literal("/etc/nginx"), sdk.Literal("/var/log"), sdk.Literal("/run"), sdk.Literal("/var/lib/nginx"), sdk.Literal("/var/cache/nginx"),
+			},
+			Execute: []sdk.Value{sdk.FromSetting("binary")},
+			BindTCP: []sdk.Value{sdk.Literal(sdk.AnyPort)},
+			// systemctl starts an nginx that is stopped.
+			UnixSockets: []sdk.Value{sdk.Literal("/run/systemd/private"), sdk.Literal("/run/dbus/system_bus_socket")},
+			ConnectTCP:  []sdk.Value{sdk.FromSetting("http_port"), sdk.Literal("53")},
+			UDP:         true,
+			Children:    true,
+			Signals:     true,
+			Key:         sdk.KeyPath,
 		},
 	}
 }

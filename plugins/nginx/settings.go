@@ -9,12 +9,13 @@ import (
 )
 
 type settings struct {
-	Binary    string `setting:"binary" default:"nginx" doc:"the program, by name or absolute path"`
-	Config    string `setting:"config" default:"/etc/nginx/nginx.conf" doc:"absolute path of the main configuration file; passed on as -c"`
-	Prefix    string `setting:"prefix" doc:"nginx's prefix directory, if it is not the built-in one; passed on as -p"`
-	ErrorLog  string `setting:"error_log" doc:"nginx's first error log, if it is not the built-in one; passed on as -e"`
-	HTTPPort  int    `setting:"http_port" default:"80" doc:"port on which nginx serves plain HTTP; the CA always asks port 80"`
-	HTTPSPort int    `setting:"https_port" default:"443" doc:"port on which nginx serves or is to serve HTTPS"`
+	Binary    string   `setting:"binary" default:"nginx" doc:"the program, by name or absolute path"`
+	Config    string   `setting:"config" default:"/etc/nginx/nginx.conf" doc:"absolute path of the main configuration file; passed on as -c"`
+	Prefix    string   `setting:"prefix" doc:"nginx's prefix directory, if it is not the built-in one; passed on as -p"`
+	ErrorLog  string   `setting:"error_log" doc:"nginx's first error log, if it is not the built-in one; passed on as -e"`
+	Writes    []string `setting:"writes" doc:"more directories of nginx's logs and temporary files: the sandbox allows /var/log, /run, /var/lib/nginx, /var/cache/nginx and those of the other settings"`
+	HTTPPort  int      `setting:"http_port" default:"80" doc:"port on which nginx serves plain HTTP; the CA always asks port 80"`
+	HTTPSPort int      `setting:"https_port" default:"443" doc:"port on which nginx serves or is to serve HTTPS"`
 }
 
 // check gives one problem for each setting that is wrong.

@@ -33,7 +33,7 @@ func TestCertificates(t *testing.T) {
 	t.Run("wildcard and base name", func(t *testing.T) {
 		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
 		got := p.certificate(t, zoneOne,
-			"-a", "rfc2136", "--set", "rfc2136.server="+s.addr, "--set", "rfc2136.tsig_name=hmac-sha384",
+			"-a", "rfc2136", "--set", "rfc2136.sandbox=required", "--set", "rfc2136.server="+s.addr, "--set", "rfc2136.tsig_name=hmac-sha384",
 			"--set", "rfc2136.tsig_algorithm=hmac-sha384", "--set", "rfc2136.tsig_secret=@"+p.secret(t, "hmac-sha384"),
 			"-d", zoneOne, "-d", "*."+zoneOne)
 		want(t, got, "*."+zoneOne, zoneOne)
@@ -44,7 +44,7 @@ func TestCertificates(t *testing.T) {
 	t.Run("dns-account-01", func(t *testing.T) {
 		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
 		args := []string{
-			"-a", "rfc2136", "--set", "rfc2136.server=" + s.addr,
+			"-a", "rfc2136", "--set", "rfc2136.sandbox=required", "--set", "rfc2136.server=" + s.addr,
 			"--set", "rfc2136.tsig_name=hmac-sha256", "--set", "rfc2136.tsig_secret=@" + p.secret(t, "hmac-sha256"),
 			"-d", "account." + zoneOne, "-d", "*.account." + zoneOne,
 		}
@@ -69,9 +69,9 @@ func TestCertificates(t *testing.T) {
 	t.Run("two zones and a delegated name", func(t *testing.T) {
 		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
 		got := p.certificate(t, zoneTwo,
-			"--set", "dns-a.plugin=rfc2136", "--set", "dns-a.server="+s.addr,
+			"--set", "dns-a.plugin=rfc2136", "--set", "dns-a.sandbox=required", "--set", "dns-a.server="+s.addr,
 			"--set", "dns-a.tsig_name=hmac-sha256", "--set", "dns-a.tsig_secret=@"+p.secret(t, "hmac-sha256"),
-			"--set", "dns-b.plugin=rfc2136", "--set", "dns-b.server="+s.addr, "--set", "dns-b.protocol=tcp",
+			"--set", "dns-b.plugin=rfc2136", "--set", "dns-b.sandbox=required", "--set", "dns-b.server="+s.addr, "--set", "dns-b.protocol=tcp",
 			"--set", "dns-b.tsig_name="+otherKey, "--set", "dns-b.tsig_secret=@"+p.secret(t, otherKey),
 			"-a", "dns-b", "-d", zoneTwo, "-d", delegated, "-a", "dns-a", "-d", zoneOne, "-d", "*."+zoneOne)
 		want(t, got, "*."+zoneOne, delegated, zoneOne, zoneTwo)
@@ -81,7 +81,7 @@ func TestCertificates(t *testing.T) {
 	})
 	t.Run("a key that may not", func(t *testing.T) {
 		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
-		out, err := p.run(t, "-a", "rfc2136", "--set", "rfc2136.server="+s.addr,
+		out, err := p.run(t, "-a", "rfc2136", "--set", "rfc2136.sandbox=required", "--set", "rfc2136.server="+s.addr,
 			"--set", "rfc2136.tsig_name="+otherKey, "--set", "rfc2136.tsig_secret=@"+p.secret(t, otherKey), "-d", zoneOne)
 		if err == nil || !strings.Contains(out, "REFUSED") || !strings.Contains(out, "hint: allow the key "+otherKey) {
 			t.Errorf("%v\n%s", err, out)

@@ -38,11 +38,11 @@ ca_bundle: %[2]s/ca.pem
 agree_tos: true
 dns: {resolvers: ["%[3]s"], port: %[4]s}
 instances:
-  - {name: web, plugin: webroot, settings: {path: %[2]s/web}}
-  - {name: alone, plugin: standalone, settings: {tls_port: %[5]d, address: 127.0.0.1}}
-  - {name: dns-a, plugin: rfc2136, settings: {server: "%[6]s", tsig_name: hmac-sha256, tsig_secret: {file: %[7]s}}}
-  - {name: dns-b, plugin: rfc2136, settings: {server: "%[6]s", tsig_name: %[8]s, tsig_secret: {file: %[9]s}}}
-  - {name: dns-wrong-key, plugin: rfc2136, settings: {server: "%[6]s", tsig_name: %[8]s, tsig_secret: {file: %[10]s}}}
+  - {name: web, plugin: webroot, sandbox: required, settings: {path: %[2]s/web}}
+  - {name: alone, plugin: standalone, sandbox: required, settings: {tls_port: %[5]d, address: 127.0.0.1}}
+  - {name: dns-a, plugin: rfc2136, sandbox: required, settings: {server: "%[6]s", tsig_name: hmac-sha256, tsig_secret: {file: %[7]s}}}
+  - {name: dns-b, plugin: rfc2136, sandbox: required, settings: {server: "%[6]s", tsig_name: %[8]s, tsig_secret: {file: %[9]s}}}
+  - {name: dns-wrong-key, plugin: rfc2136, sandbox: required, settings: {server: "%[6]s", tsig_name: %[8]s, tsig_secret: {file: %[10]s}}}
 certificates:
   - name: mix
     names: [web.site.test, alpn.site.test, one.test, "*.one.test", "*.two.test"]

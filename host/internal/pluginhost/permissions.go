@@ -75,7 +75,8 @@ func (r resolver) reads(values []sdk.Value) []string {
 	for _, v := range values {
 		paths, _ := r.values(v)
 		for _, path := range paths {
-			if abs, err := filepath.Abs(path); err == nil {
+			// A program that is named only is found in PATH, where everyone may.
+			if abs, err := filepath.Abs(path); err == nil && strings.Contains(path, "/") {
 				out = append(out, abs)
 			}
 		}
@@ -83,10 +84,10 @@ func (r resolver) reads(values []sdk.Value) []string {
 	return out
 }
 
-// writes are directories: a file is replaced by renaming another one over it, so
-// that what may write a file may write in its directory. What the user has
-// named and does not exist yet stands for its nearest parent that does, but never
-// for the root: a fixed path that is not there belongs to another system.
+// writes are paths as they are, if they are fixed; one that is not there belongs
+// to another system. A file that a setting names stands for its directory: it is
+// replaced by renaming another one over it. What the user has named and does not
+// exist yet stands for its nearest parent that does, but never for the root.
 func (r resolver) writes(values []sdk.Value) []string {
 	var out []string
 	for _, v := range values {
@@ -94,6 +95,10 @@ func (r resolver) writes(values []sdk.Value) []string {
 		for _, path := range paths {
 			abs, err := filepath.Abs(path)
 			if err != nil {
+				continue
+			}
+			if v.Setting == "" {
+				out = append(out, abs)
 				continue
 			}
 			out = append(out, writable(abs, given)...)
@@ -137,15 +142,11 @@ func (r resolver) sockets(values []sdk.Value) []string {
 	for _, v := range values {
 		names, _ := r.values(v)
 		for _, name := range names {
-			name = strings.TrimPrefix(name, "unix:")
-			if !strings.HasPrefix(name, "@") {
-				abs, err := filepath.Abs(strings.TrimPrefix(name, "//"))
-				if err != nil {
-					continue
-				}
-				name = abs
+			name = strings.TrimPrefix(strings.TrimPrefix(name, "unix:"), "//")
+			// Others are addresses of TCP.
+			if filepath.IsAbs(name) || strings.HasPrefix(name, "@") {
+				out = append(out, name)
 			}
-			out = append(out, name)
 		}
 	}
 	return out

@@ -81,10 +81,6 @@ func become(u User, ports bool) error {
 			return fmt.Errorf("let user %s listen on a port below 1024: %w", u.Name, err)
 		}
 	}
-	// The change of user has hidden /proc/self from it, where the program is.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become user %s: %w", u.Name, err)
-	}
 	return nil
 }
 

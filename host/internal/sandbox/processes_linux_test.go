@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -137,6 +138,10 @@ func TestPrivileges(t *testing.T) {
 			t.Errorf("%s: %s", test.name, got)
 		}
 	}
+	groups, err := os.Getgroups()
+	must(t, err)
+	must(t, syscall.Setgroups([]int{0, 4711}))
+	defer func() { must(t, syscall.Setgroups(groups)) }()
 	policy := Policy{User: nobody}
 	if got := try(t, policy, "status", "Uid:"); got != "Uid:\t65534\t65534\t65534\t65534" {
 		t.Error(got)
