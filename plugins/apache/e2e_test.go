@@ -120,7 +120,7 @@ func (p *program) command(verb string, args ...string) *exec.Cmd {
 	if verb != "renew" && verb != "certificates" {
 		for name, value := range map[string]string{
 			"ctl": set.Ctl, "config": set.Config, "server_root": set.ServerRoot, "http_port": set.httpPort(), "https_port": set.httpsPort(),
-			"sandbox": "required",
+			"sandbox": "required", "writes": "[" + filepath.Join(p.server.dir, "run") + "]",
 		} {
 			if value != "" {
 				all = append(all, "--set", "apache."+name+"="+value)

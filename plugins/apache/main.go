@@ -25,6 +25,8 @@ func declaration(a *apache) sdk.Plugin {
 			Write: []sdk.Value{
 				sdk.FromSetting("config"), sdk.FromSetting("server_root"), sdk.FromSetting("writes"),
 				sdk.Literal("/etc/apache2"), sdk.Literal("/etc/httpd"),
+				// Debian's apache2ctl makes directories there, even for a test.
+				sdk.Literal("/run/apache2"), sdk.Literal("/run/lock/apache2"),
 			},
 			Execute: []sdk.Value{sdk.FromSetting("ctl")},
 			// It looks up the names that its configuration has.

@@ -16,7 +16,7 @@ type settings struct {
 	Ctl        string   `setting:"ctl" doc:"control program: apache2ctl, apachectl or httpd itself; empty: the first of these that there is"`
 	Config     string   `setting:"config" default:"/etc/apache2/apache2.conf" doc:"main configuration file; if the default does not exist, or server_root is set, the one that httpd would read"`
 	ServerRoot string   `setting:"server_root" doc:"directory of the configuration (httpd -d); empty: the one that httpd was built with"`
-	Writes     []string `setting:"writes" doc:"more directories with files that httpd's configuration includes and that are to be edited: the sandbox allows /etc/apache2, /etc/httpd and those of config and server_root"`
+	Writes     []string `setting:"writes" doc:"more directories with files that are to be edited or that the control program writes to: the sandbox allows /etc/apache2, /etc/httpd, /run/apache2 and those of config and server_root"`
 	HTTPPort   int      `setting:"http_port" default:"80" doc:"port that the CA's request for a challenge arrives at"`
 	HTTPSPort  int      `setting:"https_port" default:"443" doc:"port that TLS is served at"`
 }

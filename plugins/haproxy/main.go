@@ -29,8 +29,9 @@ func declaration(h *haproxy) sdk.Plugin {
 			Execute: []sdk.Value{sdk.FromSetting("binary")},
 			// systemctl starts a haproxy that is stopped.
 			UnixSockets: []sdk.Value{sdk.FromSetting("socket"), sdk.Literal(systemdSocket), sdk.Literal(busSocket)},
+			// It asks whatever address haproxy listens on as the CA will, and
 			// haproxy -c looks up the names of its servers.
-			ConnectTCP: []sdk.Value{sdk.FromSetting("socket"), sdk.Literal("53")},
+			ConnectTCP: []sdk.Value{sdk.Literal(sdk.AnyPort)},
 			UDP:        true,
 			BindTCP:    []sdk.Value{sdk.FromSetting("listen")},
 			Children:   true,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestReadmeNamesEverySetting(t *testing.T) {
 			t.Errorf("the README's table lacks %s", s.Name)
 		}
 	}
-	if len(d.Settings) != 8 || !d.Permissions.Unconfined || d.Permissions.Key != sdk.KeyBytes {
+	if len(d.Settings) != 8 || d.Permissions.Unconfined || !slices.Equal(d.Permissions.UnconfinedBy, []string{"reload"}) || d.Permissions.Key != sdk.KeyBytes {
 		t.Errorf("%d settings, permissions %+v", len(d.Settings), d.Permissions)
 	}
 }
