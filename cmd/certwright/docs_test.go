@@ -27,7 +27,7 @@ import (
 // commands say of ports and of the server's directories is mapped by a shim in
 // front of the real program, see testdata/docs.
 func TestDocs(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md", "docs/hooks.md", "docs/scripts.md", "docs/write-a-plugin.md", "docs/write-a-plugin-in-python.md", "docs/conformance.md"} {
+	for _, page := range []string{"README.md", "docs/first-certificate.md", "docs/operate.md", "docs/scripting.md", "docs/renewal.md", "docs/mixing.md", "docs/accounts.md", "docs/hooks.md", "docs/scripts.md", "docs/security.md", "docs/write-a-plugin.md", "docs/write-a-plugin-in-python.md", "docs/conformance.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			runPage(t, page)
