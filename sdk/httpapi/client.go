@@ -35,6 +35,10 @@ type Options struct {
 	// Fingerprint is the SHA-256 of the server's own certificate in hex, with or
 	// without colons. Where it is given nothing else of the certificate counts.
 	Fingerprint string
+	// Also, if set, accepts a certificate that neither the roots nor the pin do, by
+	// its SHA-256 in hex: for installers that put certificates into the very server
+	// of the API, and must know again what they have put there.
+	Also func(fingerprint string) bool
 	// Sign puts the credentials on a request. It is called for every attempt, so
 	// a signature may hold a time or a nonce. The body may be read by GetBody.
 	Sign func(*http.Request) error
@@ -75,6 +79,8 @@ type Request struct {
 // Response is an answer, read whole.
 type Response struct {
 	Status int
+	// Reason is the text of the status line, where some servers say what is wrong.
+	Reason string
 	Header http.Header
 	Body   []byte
 }
@@ -148,7 +154,8 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	case len(body) > maxBody:
 		return nil, sdk.Problemf(sdk.Internal, "%s: the answer has more than %d bytes", what, maxBody)
 	}
-	response := &Response{Status: answer.StatusCode, Header: answer.Header, Body: body}
+	_, reason, _ := strings.Cut(answer.Status, " ")
+	response := &Response{Status: answer.StatusCode, Reason: reason, Header: answer.Header, Body: body}
 	if response.Status/100 != 2 {
 		return response, c.failure(what, response)
 	}

@@ -313,6 +313,47 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// TestAlso: what the caller has put there is accepted beside what is trusted, and
+// nothing else is.
+func TestAlso(t *testing.T) {
+	server := httptest.NewTLSServer(&script{})
+	defer server.Close()
+	leaf := server.Certificate()
+	sum := sha256.Sum256(leaf.Raw)
+	own := hex.EncodeToString(sum[:])
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, file, pin, also string
+		trusted               bool
+	}{
+		{"ours", "", "", own, true},
+		{"ours, another is pinned", "", strings.Repeat("0", 64), own, true},
+		{"another is ours", "", "", strings.Repeat("0", 64), false},
+		{"another is ours, another is pinned", "", strings.Repeat("1", 64), strings.Repeat("0", 64), false},
+		{"the CA is known", ca, "", "", true},
+		{"pinned", "", own, "", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := client(t, Options{
+				Endpoint: server.URL, CAFile: test.file, Fingerprint: test.pin, Wait: time.Millisecond,
+				Also: func(fingerprint string) bool { return fingerprint == test.also },
+			})
+			if _, err := c.Do(t.Context(), Request{}); (err == nil) != test.trusted {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	// The name counts as ever.
+	elsewhere := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+	c := client(t, Options{Endpoint: elsewhere, CAFile: ca, Wait: time.Millisecond, Also: func(string) bool { return false }})
+	if _, err := c.Do(t.Context(), Request{}); err == nil || !strings.Contains(err.Error(), "localhost") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestBadOptions(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {

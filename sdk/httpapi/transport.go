@@ -38,6 +38,7 @@ func transport(o Options) (*http.Transport, error) {
 				"name a file with one or more BEGIN CERTIFICATE blocks")
 		}
 	}
+	accept := chain(settings.RootCAs)
 	if o.Fingerprint != "" {
 		pin, err := hex.DecodeString(strings.ReplaceAll(o.Fingerprint, ":", ""))
 		if err != nil || len(pin) != sha256.Size {
@@ -45,12 +46,20 @@ func transport(o Options) (*http.Transport, error) {
 				"take it from: openssl x509 -noout -fingerprint -sha256 -in CERTIFICATE")
 		}
 		// The pin says more than a chain would: this certificate and no other.
-		settings.InsecureSkipVerify = true
-		settings.VerifyConnection = func(state tls.ConnectionState) error {
-			if got := sha256.Sum256(state.PeerCertificates[0].Raw); string(got[:]) != string(pin) {
-				return &PinError{Got: hex.EncodeToString(got[:])}
+		accept = func(state tls.ConnectionState) error {
+			if got := fingerprint(state); got != hex.EncodeToString(pin) {
+				return &PinError{Got: got}
 			}
 			return nil
+		}
+	}
+	if o.Fingerprint != "" || o.Also != nil {
+		settings.InsecureSkipVerify = true
+		settings.VerifyConnection = func(state tls.ConnectionState) error {
+			if o.Also != nil && o.Also(fingerprint(state)) {
+				return nil
+			}
+			return accept(state)
 		}
 	}
 	standard, ok := http.DefaultTransport.(*http.Transport)
@@ -60,6 +69,26 @@ func transport(o Options) (*http.Transport, error) {
 	t := standard.Clone()
 	t.TLSClientConfig = settings
 	return t, nil
+}
+
+func fingerprint(state tls.ConnectionState) string {
+	sum := sha256.Sum256(state.PeerCertificates[0].Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// chain verifies as crypto/tls does by itself; nil: the system's roots.
+func chain(roots *x509.CertPool) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		intermediates := x509.NewCertPool()
+		for _, c := range state.PeerCertificates[1:] {
+			intermediates.AddCert(c)
+		}
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: state.ServerName, Intermediates: intermediates})
+		if err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		}
+		return nil
+	}
 }
 
 // trust gives the hint for a certificate that is not trusted, nothing for other
