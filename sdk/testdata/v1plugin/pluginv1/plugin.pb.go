@@ -1768,7 +1768,9 @@ type Permissions struct {
 	Key         Permissions_Key `protobuf:"varint,11,opt,name=key,proto3,enum=certwright.plugin.v1.Permissions_Key" json:"key,omitempty"`
 	Unconfined  bool            `protobuf:"varint,12,opt,name=unconfined,proto3" json:"unconfined,omitempty"`
 	// Why unconfined.
-	Reason        string `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Unconfined where one of these settings is given.
+	UnconfinedBy  []string `protobuf:"bytes,14,rep,name=unconfined_by,json=unconfinedBy,proto3" json:"unconfined_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1892,6 +1894,13 @@ func (x *Permissions) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Permissions) GetUnconfinedBy() []string {
+	if x != nil {
+		return x.UnconfinedBy
+	}
+	return nil
 }
 
 type ConfigureRequest struct {
@@ -4387,7 +4396,7 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1b.certwright.plugin.v1.ValueR\x05value\"N\n" +
 	"\rChallengeType\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12)\n" +
-	"\x10identifier_types\x18\x02 \x03(\tR\x0fidentifierTypes\"\xea\x04\n" +
+	"\x10identifier_types\x18\x02 \x03(\tR\x0fidentifierTypes\"\x8f\x05\n" +
 	"\vPermissions\x12/\n" +
 	"\x04read\x18\x01 \x03(\v2\x1b.certwright.plugin.v1.ValueR\x04read\x121\n" +
 	"\x05write\x18\x02 \x03(\v2\x1b.certwright.plugin.v1.ValueR\x05write\x125\n" +
@@ -4405,7 +4414,8 @@ const file_certwright_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"unconfined\x18\f \x01(\bR\n" +
 	"unconfined\x12\x16\n" +
-	"\x06reason\x18\r \x01(\tR\x06reason\"/\n" +
+	"\x06reason\x18\r \x01(\tR\x06reason\x12#\n" +
+	"\runconfined_by\x18\x0e \x03(\tR\funconfinedBy\"/\n" +
 	"\x03Key\x12\x13\n" +
 	"\x0fKEY_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04PATH\x10\x01\x12\t\n" +
