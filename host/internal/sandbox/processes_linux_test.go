@@ -59,7 +59,7 @@ func TestLimits(t *testing.T) {
 		args []string
 		want string
 	}{
-		{resource(unix.RLIMIT_CORE), "0 0"},
+		{resource(unix.RLIMIT_CORE), "1 1"},
 		{resource(unix.RLIMIT_FSIZE), "2097152 2097152"},
 		{resource(unix.RLIMIT_NOFILE), "32 32"},
 		{resource(unix.RLIMIT_DATA), "268435456 268435456"},
