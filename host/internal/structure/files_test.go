@@ -136,6 +136,24 @@ func TestPluginsHaveOneShape(t *testing.T) {
 	}
 }
 
+// TestEverySystemIsListed: docs/systems.md has a row for every plugin, and none
+// for what is not there.
+func TestEverySystemIsListed(t *testing.T) {
+	page := read(t, "docs/systems.md")
+	all := files(t)
+	for _, name := range all {
+		if plugin, is := strings.CutPrefix(path.Dir(name), "plugins/"); is && path.Base(name) == "main.go" && !strings.Contains(plugin, "/") &&
+			!strings.Contains(page, "](plugins/"+plugin+".md)") {
+			t.Errorf("docs/systems.md has no row for plugins/%s", plugin)
+		}
+	}
+	for _, link := range regexp.MustCompile(`\]\(([^)#]+)[)#]`).FindAllStringSubmatch(page, -1) {
+		if !slices.Contains(all, path.Join("docs", link[1])) {
+			t.Errorf("docs/systems.md leads to %s, which is not there", link[1])
+		}
+	}
+}
+
 func TestEveryDependencyHasAReason(t *testing.T) {
 	reasons := read(t, "docs/decisions/0002-dependencies.md")
 	for _, dir := range modules(t) {
