@@ -14,6 +14,7 @@ import (
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/report"
 	"github.com/certwright/certwright/host/internal/run"
+	"github.com/certwright/certwright/host/internal/sandbox"
 	"github.com/certwright/certwright/host/internal/store"
 	"github.com/certwright/certwright/sdk"
 )
@@ -48,6 +49,7 @@ func Doctor(ctx context.Context, b Base) error {
 		return err
 	}
 	v.plugins(ctx)
+	v.sandboxes(ctx)
 	if names := l.Names(); len(names) > 0 {
 		v.add(doctor.Finding{Check: "lock", Level: doctor.OK, Text: fmt.Sprintf("%d plugins are locked", len(names))})
 	} else {
@@ -104,6 +106,23 @@ func (v *visit) plugins(ctx context.Context) {
 		}
 	}
 	v.add(doctor.Finding{Check: "plugins", Level: doctor.OK, Text: fmt.Sprintf("%d can be used, %d are", good, len(used))})
+}
+
+// sandboxes says what this kernel enforces for each instance in use.
+func (v *visit) sandboxes(ctx context.Context) {
+	k := sandbox.ThisKernel()
+	v.add(doctor.Kernel(k.Landlock, k.Seccomp))
+	for _, box := range v.engine.Sandboxes(ctx, v.requests, v.lineages) {
+		if box.Err != nil {
+			v.add(doctor.Finding{Check: "sandbox", Level: doctor.Problem, Text: box.Err.Error(), Hint: report.Hint(box.Err)})
+			continue
+		}
+		var can []string
+		for _, s := range box.Sandbox.Shortfalls {
+			can = append(can, s.String())
+		}
+		v.add(doctor.Sandbox(box.Name, string(box.Sandbox.Level), box.Sandbox.Unconfined, can))
+	}
 }
 
 func (v *visit) journal() {

@@ -60,6 +60,16 @@ func SandboxOf(k sandbox.Kernel, d sdk.Description, s Spec) (Sandbox, error) {
 	return out, nil
 }
 
+// SandboxHere says how an instance is confined on this machine, or why it cannot
+// be started as it is configured.
+func SandboxHere(d sdk.Description, s Spec) (Sandbox, error) {
+	box, err := SandboxOf(sandbox.ThisKernel(), d, s)
+	if err == nil {
+		_, err = userOf(d, s)
+	}
+	return box, err
+}
+
 // whyUnconfined is empty if the plugin has a sandbox with these settings.
 func whyUnconfined(d sdk.Description, s Spec) string {
 	p := d.Permissions

@@ -1,11 +1,13 @@
 package run
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"slices"
 
 	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/pluginhost"
 )
 
 // Asker gives a client that trusts what a request's CA is trusted by, for
@@ -50,4 +52,38 @@ func (e *Engine) Used(requests []model.Request, lineages map[string]model.Lineag
 	}
 	slices.Sort(plugins)
 	return plugins, by
+}
+
+// Boxed is an instance in use with its sandbox.
+type Boxed struct {
+	Name, Plugin string
+	Sandbox      pluginhost.Sandbox
+	// Err says why it cannot be started like that.
+	Err error
+}
+
+// Sandboxes gives those of the instances that requests use, in the order in which
+// they are met. An instance whose plugin or settings are wrong is left out: it is
+// told of elsewhere.
+func (e *Engine) Sandboxes(ctx context.Context, requests []model.Request, lineages map[string]model.Lineage) []Boxed {
+	var out []Boxed
+	seen := map[string]bool{}
+	for _, r := range requests {
+		for _, name := range r.Uses() {
+			_, bound, d, err := e.bind(ctx, r, lineages[r.Name], name)
+			key := (&member{config: bound}).key()
+			if err != nil || seen[key] {
+				continue
+			}
+			seen[key] = true
+			s := specOf(bound)
+			s.Secrets = map[string][]byte{}
+			for name := range bound.Secrets {
+				s.Secrets[name] = nil // given; what it is does not matter here
+			}
+			box, err := pluginhost.SandboxHere(d, s)
+			out = append(out, Boxed{Name: name, Plugin: d.Name, Sandbox: box, Err: err})
+		}
+	}
+	return out
 }

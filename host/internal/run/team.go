@@ -209,6 +209,22 @@ func everyNameHasOne(r model.Request) error {
 // else those that the lineage was obtained with) and holds them against the
 // plugin's description.
 func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, name string) (*member, error) {
+	configured, bound, d, err := e.bind(ctx, r, l, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, values := range bound.Literals {
+		for _, value := range values {
+			if !r.Public(value) {
+				e.Secrets.Add([]byte(value))
+			}
+		}
+	}
+	return e.member(ctx, configured, bound, d)
+}
+
+// bind is resolve without the secrets.
+func (e *Engine) bind(ctx context.Context, r model.Request, l model.Lineage, name string) (config.Instance, model.Instance, sdk.Description, error) {
 	configured, now := e.Config.Instance(name)
 	saved, before := l.Instances[name]
 	if before {
@@ -222,19 +238,12 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 	}
 	d, err := e.Plugins.Describe(ctx, configured.Plugin)
 	if err != nil {
-		return nil, NoPlugin(e.Config, r.Name, name, err)
+		return configured, saved, d, NoPlugin(e.Config, r.Name, name, err)
 	}
 	bound := saved
 	if now || !before {
 		if bound, err = config.Bind(configured, d); err != nil {
-			return nil, err
-		}
-	}
-	for _, values := range bound.Literals {
-		for _, value := range values {
-			if !r.Public(value) {
-				e.Secrets.Add([]byte(value))
-			}
+			return configured, bound, d, err
 		}
 	}
 	if now := e.Config.HookSettings[bound.Plugin]; len(now) > 0 {
@@ -244,7 +253,7 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 		}
 		maps.Copy(bound.Settings, now)
 	}
-	return e.member(ctx, configured, bound, d)
+	return configured, bound, d, nil
 }
 
 // member checks settings and fetches secrets.
@@ -293,9 +302,15 @@ func (e *Engine) start(ctx context.Context, m *member) (*pluginhost.Instance, er
 }
 
 func (m *member) spec() pluginhost.Spec {
+	s := specOf(m.config)
+	s.Key, s.Secrets = m.key(), m.secrets
+	return s
+}
+
+// specOf is the process of an instance without its secrets.
+func specOf(i model.Instance) pluginhost.Spec {
 	return pluginhost.Spec{
-		Name: m.config.Name, Plugin: m.config.Plugin, Key: m.key(), Settings: m.config.Given(), Secrets: m.secrets, Timeout: m.config.Timeout,
-		Sandbox: m.config.Sandbox, User: m.config.User,
+		Name: i.Name, Plugin: i.Plugin, Settings: i.Given(), Timeout: i.Timeout, Sandbox: i.Sandbox, User: i.User,
 	}
 }
 
