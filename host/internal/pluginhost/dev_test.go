@@ -55,12 +55,12 @@ func TestDevTrust(t *testing.T) {
 
 // TestAttachRefused: what a process that runs already cannot be given.
 func TestAttachRefused(t *testing.T) {
-	h := New(Options{Dev: Dev{Running: map[string]client.Reattach{"x": {Network: "unix", Address: "/nonexistent", PID: 7}}}})
+	h := New(Options{Dev: Dev{Running: map[string]client.Reattach{"x": {Network: "unix", Address: "/nonexistent", PID: os.Getpid()}}}})
 	d, at := sdk.Description{Name: "x"}, h.opts.Dev.Running["x"]
 	_, err := h.attach(Spec{Name: "i", Plugin: "x", Sandbox: "required"}, d, at)
-	mention(t, err, "process 7", "take out `sandbox` and `user`")
+	mention(t, err, "process "+itoa(os.Getpid()), "take out `sandbox` and `user`")
 	_, err = h.attach(Spec{Name: "i", Plugin: "x", User: "nobody"}, d, at)
-	mention(t, err, "process 7")
+	mention(t, err, "process "+itoa(os.Getpid()))
 	// A failure leaves it free.
 	for range 2 {
 		_, err = h.attach(Spec{Name: "i", Plugin: "x"}, d, at)

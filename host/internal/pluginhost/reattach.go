@@ -2,9 +2,11 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
+	"syscall"
 
 	"google.golang.org/grpc"
 
@@ -33,6 +35,9 @@ func (h *Host) reach(plugin string, at client.Reattach) (*grpc.ClientConn, error
 }
 
 func notReached(plugin string, at client.Reattach, err error) error {
+	if at.PID > 0 && errors.Is(syscall.Kill(at.PID, 0), syscall.ESRCH) {
+		err = errors.New("the process has ended")
+	}
 	return sdk.Hint(fmt.Errorf("attach to plugin %s, process %d at %s: %w", plugin, at.PID, at.Address, err),
 		"start it anew, `%s%s serve --reattach`, and set %s to what it prints", binaryPrefix, plugin, client.ReattachKey)
 }
