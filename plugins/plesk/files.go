@@ -35,6 +35,9 @@ const (
 	holdLimit   = 2 * time.Second
 )
 
+// environment of Plesk's programs.
+var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+
 // docroot is where the files of a site go, and who owns them.
 type docroot struct{ path, user string }
 
@@ -215,7 +218,7 @@ func (p *plesk) remove(ctx context.Context, root docroot, c sdk.Challenge, _ sdk
 func (p *plesk) filemng(ctx context.Context, root docroot, args ...string) error {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, p.settings.Filemng, append([]string{root.user}, args...)...)
-	cmd.Env, cmd.Dir = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}, "/"
+	cmd.Env, cmd.Dir = environment, "/"
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, holdLimit
 	err := cmd.Run()
 	what := "filemng " + root.user + " " + strings.Join(args, " ")

@@ -29,6 +29,8 @@ type wanted struct {
 type there struct {
 	Certificate string            `json:"certificate"`
 	Sites       map[string]*state `json:"sites"`
+	// Panel is nil if Plesk itself was not given the certificate.
+	Panel *panel `json:"panel,omitempty"`
 }
 
 // state of a site.
@@ -77,7 +79,7 @@ func (p *plesk) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) er
 	if err != nil {
 		return err
 	}
-	result := sdk.Result{Subject: d.Name, Changed: !t.serves(&w), Endpoints: endpoints}
+	result := sdk.Result{Subject: d.Name, Changed: !t.serves(&w, p.settings.Certmng != ""), Endpoints: endpoints}
 	if d.DryRun {
 		if result.Changed {
 			result.Diff = preview(t, w)
@@ -106,10 +108,12 @@ func preview(t *there, w wanted) string {
 }
 
 // serves says whether Plesk has what is wanted, as far as we know.
-func (t *there) serves(w *wanted) bool {
+func (t *there) serves(w *wanted, panel bool) bool {
 	switch {
 	case t == nil || w == nil:
 		return t == nil && w == nil
+	case panel && (t.Panel == nil || t.Panel.Content != w.Fingerprint):
+		return false
 	case t.Certificate != w.Certificate || len(t.Sites) != len(w.Sites):
 		return false
 	}
@@ -160,7 +164,7 @@ func (p *plesk) sync(ctx context.Context, lineage string, start bool) error {
 		return err
 	}
 	t, err := p.records.There(lineage)
-	if err != nil || t == nil && (w == nil || !start) || t.serves(w) {
+	if err != nil || t == nil && (w == nil || !start) || t.serves(w, p.settings.Certmng != "") {
 		return err
 	}
 	if t == nil {
@@ -178,13 +182,16 @@ func (p *plesk) sync(ctx context.Context, lineage string, start bool) error {
 		return fmt.Errorf("take the certificate %q away: %w", t.Certificate, err)
 	}
 	if w == nil {
+		if err := job.unsecure(ctx); err != nil {
+			return err
+		}
 		return p.records.Keep(lineage, nil)
 	}
 	t.Certificate = w.Certificate
 	if err := job.ensure(ctx, *w); err != nil {
 		return fmt.Errorf("install the certificate %q: %w", w.Certificate, err)
 	}
-	return nil
+	return job.secure(ctx, *w)
 }
 
 // job is one such work.

@@ -33,6 +33,9 @@ func declaration(p *plesk) sdk.Plugin {
 			ConnectTCP: []sdk.Value{sdk.FromSetting("server"), sdk.Literal("53")},
 			UDP:        true,
 			Key:        sdk.KeyBytes,
+			// It replaces Plesk's own files and restarts its web server.
+			UnconfinedBy: []string{"certmng"},
+			Reason:       "certmng changes Plesk itself",
 		},
 	}
 }

@@ -48,6 +48,9 @@ func defaults(s settings) settings {
 	if s.Certificate == "" {
 		s.Certificate = "Certwright {name}"
 	}
+	if s.PanelFile == "" {
+		s.PanelFile = "/usr/local/psa/admin/conf/httpsd.pem"
+	}
 	return s
 }
 
@@ -155,6 +158,7 @@ func TestWrongSettings(t *testing.T) {
 		{settings{SecretKey: "x", Certificate: " "}, "certificate", "has a name"},
 		{settings{SecretKey: "x", Endpoints: []string{"x"}}, "endpoints", "not host:port"},
 		{settings{SecretKey: "x", Fingerprint: "abc"}, "server", "SHA-256"},
+		{settings{SecretKey: "x", Fingerprint: strings.Repeat("ab", 32), Certmng: "/x"}, "fingerprint", "is replaced"},
 		{settings{SecretKey: "x", CAFile: "/none.pem"}, "server", "CA file"},
 	} {
 		p := newPlesk()

@@ -25,6 +25,8 @@ type settings struct {
 	VHosts  string `setting:"vhosts" default:"/var/www/vhosts" doc:"directory that holds the document roots of all sites, for http-01"`
 
 	Certificate string   `setting:"certificate" default:"Certwright {name}" doc:"name of the certificate in Plesk; {name} stands for the one it has here"`
+	Certmng     string   `setting:"certmng" doc:"absolute path of Plesk's certmng, on the same machine, mostly /usr/local/psa/admin/bin/certmng: then Plesk itself is given the certificate too, and the plugin has no sandbox"`
+	PanelFile   string   `setting:"panel_file" default:"/usr/local/psa/admin/conf/httpsd.pem" doc:"file that certmng writes, of which what is there before us is kept"`
 	Endpoints   []string `setting:"endpoints" doc:"where an installed certificate is to be seen: host:port; {name} stands for the name; empty: it is not looked for"`
 }
 
@@ -60,10 +62,13 @@ func (s settings) check() error {
 			wrong("filemng", "set it to /usr/local/psa/admin/bin/filemng", "http-01 is wanted, which needs it")
 		}
 	}
-	for name, path := range map[string]string{"filemng": s.Filemng, "vhosts": s.VHosts} {
+	for name, path := range map[string]string{"filemng": s.Filemng, "vhosts": s.VHosts, "certmng": s.Certmng, "panel_file": s.PanelFile} {
 		if path != "" && !filepath.IsAbs(path) {
 			wrong(name, "write an absolute path", "%s is not an absolute path", path)
 		}
+	}
+	if s.Certmng != "" && s.Fingerprint != "" {
+		wrong("fingerprint", "set ca_file instead, or use http://localhost:8880", "with certmng the certificate that it is of is replaced")
 	}
 	if strings.TrimSpace(s.Certificate) == "" {
 		wrong("certificate", "write for instance: Certwright "+placeholder, "a certificate has a name in Plesk")
