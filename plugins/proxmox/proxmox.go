@@ -114,10 +114,10 @@ func (p *proxmox) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) 
 		return sdk.Problemf(sdk.Internal, "the host has handed over no certificate with its key")
 	}
 	result := sdk.Result{Subject: d.Name}
-	if err := p.alone(d.Lineage); err != nil {
+	if err := p.alone(sdk.OperationFrom(ctx).Lineage); err != nil {
 		return err
 	}
-	t, err := p.remote.There(d.Lineage)
+	t, err := p.remote.There(sdk.OperationFrom(ctx).Lineage)
 	if err != nil {
 		return err
 	}
