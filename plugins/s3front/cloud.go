@@ -46,10 +46,13 @@ type cloud struct {
 }
 
 func newCloud(s settings, p patience) *cloud {
-	client := awshttp.NewBuildableClient().WithTimeout(p.request).WithTransportOptions(func(t *http.Transport) {
+	return newCloudBy(awshttp.NewBuildableClient().WithTimeout(p.request).WithTransportOptions(func(t *http.Transport) {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		t.MaxIdleConnsPerHost = 4
-	})
+	}), s, p)
+}
+
+func newCloudBy(client aws.HTTPClient, s settings, p patience) *cloud {
 	config := aws.Config{
 		Region:      certificateRegion,
 		HTTPClient:  client,
@@ -71,7 +74,7 @@ func newCloud(s settings, p patience) *cloud {
 			o.Region = s.Region
 			o.UsePathStyle = s.Endpoint != ""
 			// Not every S3-compatible service knows the newer checksums; the body is
-			// covered by the signature.
+			// covered by TLS, or without it by the signature.
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}),
