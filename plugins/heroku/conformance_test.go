@@ -20,7 +20,7 @@ func TestConformance(t *testing.T) {
 	}
 	cloud := start(t)
 	a := cloud.app("shop", "a.plugincheck.test", "www.a.plugincheck.test", "*.plugincheck.test")
-	a.starting = 0
+	a.lagging, a.starting = 0, 0
 	token, _ := cloud.token("shop")
 	plugintest.Run(t, plugintest.Suite{
 		Binary:      binary,

@@ -57,7 +57,8 @@ type app struct {
 	domains  []*appDomain
 	sni      []*sni
 	dynos    []*webDyno
-	starting int  // how many looks at the dynos a start takes
+	lagging  int  // how many looks show the dynos of before a change
+	starting int  // how many looks a start takes
 	crashes  bool // what starts, crashes
 	// history of what preboot was when the variables changed.
 	prebootWas []bool
@@ -78,7 +79,9 @@ type sni struct {
 type webDyno struct {
 	name, kind, state string
 	version, looks    int
-	server            *httptest.Server
+	// next is the release that it is to run after lag more looks.
+	next, lag int
+	server    *httptest.Server
 }
 
 type exchange struct {
@@ -140,7 +143,7 @@ func uuid() string {
 func (f *fake) app(name string, domains ...string) *app {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a := &app{name: name, id: uuid(), vars: map[string]string{"OTHER": "stays"}, version: 7, starting: 2}
+	a := &app{name: name, id: uuid(), vars: map[string]string{"OTHER": "stays"}, version: 7, lagging: 2, starting: 2}
 	a.domains = append(a.domains, &appDomain{id: uuid(), hostname: name + ".herokuapp.com", kind: "heroku"})
 	for _, d := range domains {
 		a.domains = append(a.domains, &appDomain{id: uuid(), hostname: d, kind: "custom"})
@@ -178,17 +181,29 @@ func (a *app) restart() {
 	a.prebootWas = append(a.prebootWas, a.preboot)
 	for _, d := range a.dynos {
 		if d.kind == "web" {
-			d.state, d.looks, d.version = "starting", a.starting, a.version
-			if !a.preboot {
-				d.server.Close()
+			if d.next, d.lag = a.version, a.lagging; d.lag == 0 {
+				a.begin(d)
 			}
 		}
 	}
 }
 
-// look is what every list of dynos does to those that are starting.
+func (a *app) begin(d *webDyno) {
+	d.state, d.looks, d.version = "starting", a.starting, d.next
+	if !a.preboot {
+		d.server.Close()
+	}
+}
+
+// look is what every list of dynos does to those that are on their way.
 func (a *app) look() {
 	for _, d := range a.dynos {
+		if d.lag > 0 {
+			if d.lag--; d.lag == 0 {
+				a.begin(d)
+			}
+			continue
+		}
 		if d.kind != "web" || d.state != "starting" {
 			continue
 		}

@@ -285,7 +285,10 @@ func TestDecidedSince(t *testing.T) {
 	cloud.acm["arn:theirs"] = theirs
 	chosen := `<ViewerCertificate><ACMCertificateArn>arn:theirs</ACMCertificateArn><SSLSupportMethod>sni-only</SSLSupportMethod><MinimumProtocolVersion>TLSv1.2_2021</MinimumProtocolVersion></ViewerCertificate>`
 	document := documentOf(chosen, "a.test")
-	cloud.distributions["E1"].document = document
+	cloud.distributions["E1"].document, cloud.distributions["E1"].deployed = document, document
+	// Ours is in no use now, and is not ours to judge.
+	succeeded(t, f, "a.test")
+	equal(t, 2, len(cloud.acmCertificates()))
 	r := &recorder{}
 	must(t, f.Rollback(operation(t.Context(), "a.test", "r"), 1, r))
 	equal(t, document, cloud.document("E1"))
