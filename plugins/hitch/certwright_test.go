@@ -46,7 +46,7 @@ type host struct {
 	plugins string
 }
 
-func newHost(t *testing.T, prefix string, p *proxy) *host {
+func newHost(t *testing.T, prefix string, p *proxy, sandbox string) *host {
 	t.Helper()
 	web := reserve(t)
 	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: web})
@@ -64,10 +64,11 @@ server: %s
 instances:
   - {name: standalone, settings: {http_port: %d, address: 127.0.0.1}}
   - name: hitch
+    sandbox: %s
     settings: {config: %s, pem_dir: %s, pidfile: %s, also_read: [%s]}
 certificates:
   - {name: a.test, names: [a.test, www.a.test], authenticate: [{with: [standalone]}], deploy: [hitch]}
-`, ca.DirectoryURL(), web, p.config, p.certs, p.pidfile, filepath.Join(p.dir, "default.pem")))
+`, ca.DirectoryURL(), web, sandbox, p.config, p.certs, p.pidfile, filepath.Join(p.dir, "default.pem")))
 	return h
 }
 
@@ -157,13 +158,13 @@ func (h *host) breaks(t *testing.T, was, content []byte, at string) {
 }
 
 // Everything as a user has it: certwright installed, its plugins processes of
-// their own, hitch running. Obtained, deployed, renewed, taken back twice; a file
-// that is broken on the way is put back by the same run.
+// their own, this one in its sandbox, hitch running. Obtained, deployed, renewed,
+// taken back twice.
 func TestCertificatesInHitch(t *testing.T) {
 	prefix := install(t)
+	t.Run("broken on the way", func(t *testing.T) { t.Parallel(); brokenOnTheWay(t, prefix) })
 	p := start(t)
-	h := newHost(t, prefix, p)
-	h.faulty(t)
+	h := newHost(t, prefix, p, "required")
 	before := tree(t, p.dir)
 	out := h.do(t, "run")
 	if !strings.Contains(out, "proven at "+p.address()) {
@@ -173,7 +174,6 @@ func TestCertificatesInHitch(t *testing.T) {
 	p.comesToShow(t, "www.a.test", first)
 	deployed := tree(t, p.dir)
 
-	h.breaks(t, first, []byte("-----BEGIN CERTIFICATE-----\n"), "finalise: write the title")
 	h.do(t, "renew", "--force-renewal")
 	second := h.leaf(t)
 	p.comesToShow(t, "www.a.test", second)
@@ -186,4 +186,12 @@ func TestCertificatesInHitch(t *testing.T) {
 	h.do(t, "rollback")
 	equal(t, before, tree(t, p.dir))
 	p.comesToShow(t, "www.a.test", leafOfFile(t, filepath.Join(p.dir, "default.pem")))
+}
+
+// A file that is broken on the way is put back by the same run.
+func brokenOnTheWay(t *testing.T, prefix string) {
+	h := newHost(t, prefix, start(t), "off") // what breaks it is outside of the sandbox
+	h.faulty(t)
+	h.do(t, "run")
+	h.breaks(t, h.leaf(t), []byte("-----BEGIN CERTIFICATE-----\n"), "finalise: write the title")
 }

@@ -24,7 +24,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			t.Run(victim+"-"+what, func(t *testing.T) {
 				t.Parallel()
 				p := start(t)
-				h := newHost(t, prefix, p)
+				h := newHost(t, prefix, p, "off")
 				h.faulty(t)
 				h.do(t, "run")
 				least := map[string]int{"renewal": 10, "rollback": 6}[what]
@@ -67,7 +67,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 
 // What hitch's own test accepts and only a handshake shows is undone too.
 func TestAnotherCertificate(t *testing.T) {
-	h := newHost(t, install(t), start(t))
+	h := newHost(t, install(t), start(t), "off")
 	h.faulty(t)
 	h.do(t, "run")
 	h.breaks(t, h.leaf(t), issue(t, "a.test", "www.a.test").bundle(), "renew the time of")

@@ -102,7 +102,7 @@ func (h *host) serial(t *testing.T, name string) []byte {
 }
 
 // Everything as a user has it: certwright installed, the plugin a process of its
-// own, a CA that validates through the varnishd that runs. Two certificates are
+// own in its sandbox, a CA that validates through the varnishd that runs. Two certificates are
 // obtained at once, then renewed, and no client notices.
 func TestCertificatesThroughVarnish(t *testing.T) {
 	prefix := install(t)
@@ -113,7 +113,7 @@ func TestCertificatesThroughVarnish(t *testing.T) {
 		write(t, filepath.Join(h.dir, "etc", "certwright.yaml"), fmt.Sprintf(`
 server: %s
 instances:
-  - {name: varnish, settings: {address: "%s", secret_file: %s}}
+  - {name: varnish, sandbox: required, settings: {address: "%s", secret_file: %s}}
 certificates:
   - {name: a.test, names: [a.test, www.a.test], authenticate: [{with: [varnish]}]}
   - {name: b.test, names: [b.test, www.b.test], authenticate: [{with: [varnish]}]}
@@ -136,7 +136,7 @@ certificates:
 		port := freePort(t)
 		c := start(t, fromReadme(t, port), nil)
 		h := newHost(t, prefix, c)
-		h.set = []string{fmt.Sprint("varnish.listen=", port)}
+		h.set = []string{fmt.Sprint("varnish.listen=", port), "varnish.sandbox=required"}
 		h.do(t, "certonly", "-a", "varnish", "-d", "a.test,www.a.test")
 		c.asItWas(t, "boot")
 	})
