@@ -97,7 +97,7 @@ func TestOrdersAtOnce(t *testing.T) {
 	h := c.hammer(t)
 	var orders sync.WaitGroup
 	shared := challenge("shared.test", "shared")
-	for n := range 6 {
+	for n := range 4 {
 		orders.Go(func() {
 			order := fmt.Sprint("order", n)
 			own := challenge(order+".test", fmt.Sprint("own-", n))

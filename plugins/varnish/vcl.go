@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/certwright/certwright/sdk"
 )
 
 // challengePrefix is where http-01 is asked for (RFC 8555 section 8.3).
@@ -162,7 +164,7 @@ func (all programs) idle() []string {
 func (c *cli) list(ctx context.Context) (programs, error) {
 	text, err := c.do(ctx, "vcl.list", "-j")
 	if err != nil {
-		return nil, err
+		return nil, sdk.Hint(err, "use Varnish 6.2 or later; with an older one, the setting listen")
 	}
 	var parts []json.RawMessage // version, the command, the time, and then the VCLs
 	const preamble = 3
