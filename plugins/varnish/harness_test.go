@@ -31,6 +31,9 @@ const varnishd = "/usr/sbin/varnishd"
 type cache struct {
 	dir, workdir, secret, config string
 	web                          string // host:port
+	// held is told of a request for /hold, which is answered when free is closed.
+	held chan struct{}
+	free chan struct{}
 
 	process *exec.Cmd
 	output  *safeBuffer
@@ -41,10 +44,10 @@ type cache struct {
 // ORIGIN for the address and port of a backend, as in VCL.
 func start(t *testing.T, vcl string, files map[string]string) *cache {
 	t.Helper()
-	c := &cache{dir: t.TempDir()}
+	c := &cache{dir: t.TempDir(), held: make(chan struct{}, 1), free: make(chan struct{})}
 	c.workdir, c.secret, c.config = filepath.Join(c.dir, "work"), filepath.Join(c.dir, "secret"), filepath.Join(c.dir, "main.vcl")
 	write(t, c.secret, "certwright's test\n")
-	host, port, err := net.SplitHostPort(origin(t))
+	host, port, err := net.SplitHostPort(c.origin(t))
 	must(t, err)
 	replacer := strings.NewReplacer("DIR", c.dir, "ORIGIN", fmt.Sprintf(".host = %q; .port = %q;", host, port))
 	for name, text := range files {
@@ -200,12 +203,19 @@ func (c *cache) answers(t *testing.T, ch sdk.Challenge, want bool) {
 }
 
 // origin is a web server that says hello.
-func origin(t *testing.T) string {
+func (c *cache) origin(t *testing.T) string {
 	t.Helper()
 	var config net.ListenConfig
 	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hold" {
+			c.held <- struct{}{}
+			select {
+			case <-c.free:
+			case <-r.Context().Done():
+			}
+		}
 		if r.URL.Path == "/probe" { // a probe that takes its time
 			_ = sleep(r.Context(), time.Second)
 		}

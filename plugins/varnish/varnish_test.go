@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -185,6 +186,27 @@ func TestKeepsWhatTheOperatorDoes(t *testing.T) {
 		c.say(t, "backend.set_health", "boot.default", "healthy")
 		cleanup(t, c.plugin(t), "a", ch)
 		c.asItWas(t, "boot")
+	})
+	t.Run("has a long request", func(t *testing.T) {
+		perform(t, c.plugin(t), "a", ch)
+		var long sync.WaitGroup
+		long.Go(func() {
+			if code, _, body, err := c.get(t.Context(), "a.test", "/hold"); err != nil || body != "hello from /hold" {
+				t.Errorf("%d %q %v", code, body, err)
+			}
+		})
+		<-c.held
+		cleanup(t, c.plugin(t), "a", ch)
+		c.asItWas(t, "boot")
+		if !slices.ContainsFunc(c.programs(t), func(p program) bool { return own(p.Name) }) {
+			t.Error("the VCL of the request is gone already, so this tests nothing")
+		}
+		perform(t, c.plugin(t), "a", ch)
+		c.answers(t, ch, true)
+		cleanup(t, c.plugin(t), "a", ch)
+		c.asItWas(t, "boot")
+		close(c.free)
+		long.Wait()
 	})
 	t.Run("restarts varnishd", func(t *testing.T) {
 		perform(t, c.plugin(t), "a", ch)
