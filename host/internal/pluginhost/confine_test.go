@@ -207,3 +207,48 @@ func TestOtherUser(t *testing.T) {
 	}
 	mention(t, hand(dir, nil), "second name", filepath.Join(dir, "trap"))
 }
+
+// TestRunsAsOtherUser: a real process, from the socket to the state directory.
+func TestRunsAsOtherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root starts processes of other users; see TestOtherUser for the refusal")
+		return
+	}
+	r := newRig(t, "good")
+	u, err := userOf(sdk.Description{Roles: []string{sdk.RoleAuthenticator}}, Spec{User: "nobody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir := r.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // he passes through
+			t.Fatal(err)
+		}
+	}
+	// It records its number there.
+	pids := filepath.Join(r.dir, binaryPrefix+"good.pids")
+	if err := os.WriteFile(pids, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(pids, int(u.UID), int(u.GID)); err != nil {
+		t.Fatal(err)
+	}
+	i, err := r.Start(t.Context(), Spec{Name: "web", Plugin: "good", User: "nobody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := r.pids(t)
+	status, err := os.ReadFile(filepath.Join("/proc", itoa(all[len(all)-1]), "status"))
+	if err != nil || !strings.Contains(string(status), "\nUid:\t"+itoa(int(u.UID))+"\t"+itoa(int(u.UID))) {
+		t.Errorf("%v\n%s", err, status)
+	}
+	fi, err := os.Stat(filepath.Join(r.opts.StateDir, "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid, _ := ids(fi); uid != u.UID {
+		t.Errorf("its state directory belongs to %d", uid)
+	}
+	if err := i.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os/exec"
@@ -60,9 +61,16 @@ func newPluginRunner(b *binary, policy sandbox.Policy, env []string, pump *logPu
 	return r
 }
 
-// accept is go-plugin's RunnerFunc. cmd brings the environment of the handshake.
-func (r *pluginRunner) accept(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+// accept is go-plugin's RunnerFunc. cmd brings the environment of the handshake;
+// dir was made for the socket.
+func (r *pluginRunner) accept(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
 	r.handed = cmd.Env
+	if r.policy.User == nil {
+		return r, nil
+	}
+	if err := hand(dir, r.policy.User); err != nil {
+		return nil, fmt.Errorf("give the directory of its socket to user %s: %w", r.policy.User.Name, err)
+	}
 	return r, nil
 }
 

@@ -118,6 +118,9 @@ func (h *Host) stateDir(s Spec) (string, error) {
 	if err == nil {
 		err = os.MkdirAll(root, 0o700)
 	}
+	if err == nil && s.User != "" {
+		err = errors.Join(passable(root), passable(filepath.Dir(root)))
+	}
 	if err == nil {
 		if err = os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
 			var fi os.FileInfo

@@ -46,6 +46,16 @@ func userOf(d sdk.Description, s Spec) (*sandbox.User, error) {
 	return &sandbox.User{Name: s.User, UID: uint32(uid), GID: uint32(gid)}, nil
 }
 
+// passable lets another user through a directory to his own, and shows him no
+// names.
+func passable(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm()&0o011 == 0o011 {
+		return err
+	}
+	return os.Chmod(dir, info.Mode().Perm()|0o011) //nolint:gosec // what is in it has modes of its own
+}
+
 // hand gives a directory and what is in it to the user of an instance, or back to
 // the host's. The directory belongs to one of them; so what is in it may have been
 // put there to have something else given away.
