@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -192,6 +193,24 @@ func TestVerify(t *testing.T) {
 	if p.Code != sdk.NotFound || !strings.Contains(p.Error(), "it answers 404") || !strings.Contains(p.Hint, "port 80") {
 		t.Errorf("%+v", p)
 	}
+}
+
+// A redirect to https is followed, whatever certificate is there: CAs do so.
+func TestVerifyBehindRedirect(t *testing.T) {
+	_, _, f := performing(t, nil)
+	c := challenge("127.0.0.1", "token")
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, c.KeyAuthorization+"\n")
+	}))
+	defer secure.Close()
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, secure.URL+r.URL.Path, http.StatusMovedPermanently)
+	}))
+	defer plain.Close()
+	_, f.settings.VerifyPort, _ = strings.Cut(strings.TrimPrefix(plain.URL, "http://"), ":")
+	r := &recorder{}
+	must(t, f.Perform(t.Context(), []sdk.Challenge{c}, r))
+	must(t, r.results[c.ID].Err)
 }
 
 func TestPrefer(t *testing.T) {
