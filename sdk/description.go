@@ -159,7 +159,8 @@ type Permissions struct {
 	// renaming others over them; if it does not exist yet, it means the nearest
 	// parent that does. A literal means itself, and nothing if it does not exist.
 	// A plugin without Write cannot change modes and owners of files, not even of
-	// its own.
+	// its own; with it, those of files that it has open (File.Chmod, fchmod(2)), and
+	// with Children, too, of any by path.
 	Write []Value `json:"write,omitempty"`
 	// Execute allows reading, too. It is needed beside Children for what is
 	// outside /usr, /bin, /sbin and /lib*.

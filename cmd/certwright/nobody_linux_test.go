@@ -58,7 +58,7 @@ func TestNobody(t *testing.T) {
 agree_tos: true
 instances:
   - {name: webroot, sandbox: required, settings: {path: `+own+`/web}}
-  - {name: files, sandbox: best-effort, settings: {fullchain: `+own+`/tls/chain.pem, key: `+own+`/tls/key.pem}}
+  - {name: files, sandbox: required, settings: {fullchain: `+own+`/tls/chain.pem, key: `+own+`/tls/key.pem}}
 certificates:
   - {name: site, names: [a.test, b.test], authenticate: [{with: [webroot]}], deploy: [files]}
 `, 0o644)

@@ -92,19 +92,33 @@ func (d dir) make(name string, r sdk.Reporter) (dir, error) {
 	if err != nil {
 		return dir{}, err
 	}
-	if err := made.Chmod(".", 0o755); err != nil {
+	if err := d.hand(made, r); err != nil {
 		return dir{}, errors.Join(err, made.Close())
 	}
-	info, err := made.Stat(".")
+	return made, nil
+}
+
+// hand opens what was made to the web server. In its sandbox it may change what
+// it can open, and not what it can name.
+func (d dir) hand(made dir, r sdk.Reporter) error {
+	open, err := made.Open(".")
 	if err != nil {
-		return dir{}, errors.Join(err, made.Close())
+		return err
+	}
+	defer open.Close()
+	if err := open.Chmod(0o755); err != nil {
+		return err
+	}
+	info, err := open.Stat()
+	if err != nil {
+		return err
 	}
 	if is, want := statOf(info), d.owner; is.Uid != want.Uid || is.Gid != want.Gid {
-		if err := made.Chown(".", int(want.Uid), int(want.Gid)); err != nil {
+		if err := open.Chown(int(want.Uid), int(want.Gid)); err != nil {
 			r.Progress("", fmt.Sprintf("%s belongs to %d:%d, not to %d:%d as its webroot: %v", made.path, is.Uid, is.Gid, want.Uid, want.Gid, err))
 		}
 	}
-	return made, nil
+	return nil
 }
 
 // write puts one file in place; nobody ever reads half of it.

@@ -65,12 +65,22 @@ func (d *Draft) Mkdir(ctx context.Context, path string, mode fs.FileMode) error 
 		err = os.Mkdir(path, 0o700)
 	}
 	if err == nil {
-		err = errors.Join(os.Chmod(path, mode&modeBits), syncDir(filepath.Dir(path)))
+		err = errors.Join(chmodDir(path, mode&modeBits), syncDir(filepath.Dir(path)))
 	}
 	if err != nil {
 		return fmt.Errorf("make the directory %s: %w", path, err)
 	}
 	return nil
+}
+
+// chmodDir does it by an open directory: in its sandbox a plugin may change what
+// it can open, and not what it can name.
+func chmodDir(path string, mode fs.FileMode) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Chmod(mode), dir.Close())
 }
 
 func (d *Draft) change(ctx context.Context, what, path string, change func(path string, n int) error) error {

@@ -76,7 +76,7 @@ func Open(dir string) (*Store, error) {
 	// writes nowhere else may not change modes in its sandbox, and need not.
 	info, err := os.Stat(s.dir)
 	if err == nil && info.Mode().Perm() != 0o700 {
-		err = os.Chmod(s.dir, 0o700) //nolint:gosec // a directory needs its x bit
+		err = chmodDir(s.dir, 0o700)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the checkpoints in %s: %w", dir, err)

@@ -50,6 +50,9 @@ var secretText = plugintest.Secret("of somebody else")
 func file(path string) func(*testing.T, *kitWorld) scene {
 	return func(t *testing.T, w *kitWorld) scene {
 		whole := filepath.Join(w.base, path)
+		if err := os.RemoveAll(whole); err != nil { // of the act before
+			t.Fatal(err)
+		}
 		w.write(t, whole, secretText)
 		before, err := os.Lstat(whole)
 		if err != nil {
@@ -265,6 +268,8 @@ var kitActs = []kitAct{
 	{name: "remove", plugin: "kit", act: "remove", scene: file("etc/secret")},
 	{name: "move to itself", plugin: "kit", act: "take", scene: file("etc/secret")},
 	{name: "make a key readable by all", plugin: "kit", act: "chmod", scene: file("state/accounts/ca/key.pem")},
+	{name: "make it readable, with files to write", plugin: "kit-write", act: "chmod", scene: file("state/accounts/ca/key.pem")},
+	{name: "make it readable when it is open", plugin: "kit-write", act: "chmod open", scene: file("state/accounts/ca/key.pem")},
 	{name: "replace its own binary", plugin: "kit", act: "replace", scene: ownBinary},
 	{name: "connect by TCP without network", plugin: "kit", act: "connect", scene: listener("tcp")},
 	{name: "connect to another TCP port", plugin: "kit-net", act: "connect", scene: listener("tcp")},

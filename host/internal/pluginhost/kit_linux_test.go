@@ -72,11 +72,12 @@ func newKitWorld(t *testing.T, level sandbox.Level) *kitWorld {
 			t.Fatal(err)
 		}
 	}
+	w.write(t, filepath.Join(base, "granted", "file"), "")
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"kit", "kit-net", "kit-udp", "kit-children"} {
+	for _, name := range []string{"kit", "kit-net", "kit-udp", "kit-children", "kit-write"} {
 		path := filepath.Join(w.plugins, binaryPrefix+name)
 		w.write(t, path, string(program))
 		if err := os.Chmod(path, 0o700); err != nil {
@@ -127,7 +128,7 @@ func (w *kitWorld) instance(t *testing.T, plugin, name string) *Instance {
 	}
 	i, err := w.Start(t.Context(), Spec{
 		Name: name, Plugin: plugin, Sandbox: string(w.level),
-		Settings: map[string]any{"connect": []any{w.granted.Addr().String()}},
+		Settings: map[string]any{"connect": []any{w.granted.Addr().String()}, "write": filepath.Join(w.base, "granted")},
 		Secrets:  map[string][]byte{"secret": []byte(plugintest.Secret("of the kit"))},
 	})
 	if err != nil {
@@ -187,6 +188,8 @@ func TestKit(t *testing.T) {
 func TestKitIsGranted(t *testing.T) {
 	w := newKitWorld(t, sandbox.Required)
 	net, udp, children := w.instance(t, "kit-net", "net"), w.instance(t, "kit-udp", "udp"), w.instance(t, "kit-children", "children")
+	granted := filepath.Join(w.base, "granted", "file")
+	writing := w.instance(t, "kit-write", "writing")
 	own := filepath.Join(w.base, "state", "plugins", "net", "own")
 	for _, test := range []struct {
 		instance *Instance
@@ -194,6 +197,7 @@ func TestKitIsGranted(t *testing.T) {
 	}{
 		{net, "connect", "tcp " + w.granted.Addr().String()}, {net, "write", own}, {net, "read", own}, {net, "remove", own},
 		{net, "read", "/etc/hosts"}, {net, "grow", "1000000"}, {net, "allocate", "100000000"},
+		{writing, "write", granted}, {writing, "chmod open", granted},
 		{udp, "connect", "udp 127.0.0.1:9"}, {children, "execute", "/bin/true"},
 	} {
 		if told, done := w.try(t, test.instance, test.act, test.arg); !done {

@@ -22,8 +22,8 @@ type Confinement struct {
 	Children bool `json:"children,omitempty"`
 	// Signals allows signals to processes outside.
 	Signals bool `json:"signals,omitempty"`
-	// Attributes allows changing modes and owners of files: no Landlock rule
-	// speaks of these, so it is all files or none.
+	// Attributes allows changing modes and owners of files: of those that are
+	// open, and with Children of all, because no Landlock rule speaks of these.
 	Attributes bool `json:"attributes,omitempty"`
 }
 

@@ -112,7 +112,10 @@ func TestFilter(t *testing.T) {
 		{"fast open by sendmmsg", tcp, of(unix.SYS_SENDMMSG, 3, 0, 1, msgFastOpen|unix.MSG_DONTWAIT), eacces},
 		{"a mode", none, of(unix.SYS_FCHMODAT), eperm},
 		{"a mode by the newest call", none, of(unix.SYS_FCHMODAT2), eperm},
-		{"a mode, granted", attribute, of(unix.SYS_FCHMODAT), allow},
+		{"a mode of an open file", none, of(unix.SYS_FCHMOD), eperm},
+		{"a mode of an open file, granted", attribute, of(unix.SYS_FCHMOD), allow},
+		{"a mode by path, granted for open files", attribute, of(unix.SYS_FCHMODAT), eperm},
+		{"a mode by path, granted with children", Confinement{Attributes: true, Children: true}, of(unix.SYS_FCHMODAT), allow},
 	} {
 		if got := verdict(t, newFilter(test.c, pid), auditArch, test.call.number, test.call.args...); got != test.want {
 			t.Errorf("%s: %#x, want %#x", test.name, got, test.want)

@@ -74,7 +74,7 @@ func (k Kernel) Shortfalls(c Confinement) []Shortfall {
 	if !c.Children {
 		seccomp("start other programs that it may execute")
 	}
-	if !c.Attributes {
+	if !c.Attributes || !c.Children {
 		seccomp("change modes and owners of its user's files")
 	}
 	seccomp("make the kernel work for it in ways that plugins have no use for")

@@ -55,11 +55,16 @@ var lonely = []uint32{
 	unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_MSGGET, unix.SYS_SEMGET, unix.SYS_MQ_OPEN,
 }
 
-// attributes are modes, owners and extended attributes of files.
-var attributes = append([]uint32{
-	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
-	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_SETXATTRAT,
-	unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_REMOVEXATTRAT,
+// openAttributes are modes, owners and extended attributes of a file that is open
+// (one that is open by O_PATH only does not count), and so one that Landlock has
+// let be opened.
+var openAttributes = []uint32{unix.SYS_FCHMOD, unix.SYS_FCHOWN, unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR}
+
+// pathAttributes are those of any file.
+var pathAttributes = append([]uint32{
+	unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWNAT,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_SETXATTRAT,
+	unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_REMOVEXATTRAT,
 }, oldAttributes...)
 
 // filter is a program for the kernel's BPF machine, in order: each piece returns
@@ -138,7 +143,10 @@ func newFilter(c Confinement, pid int) *filter {
 	f.processes(c, pid)
 	f.sockets(c)
 	if !c.Attributes {
-		f.refuse(eperm, attributes...)
+		f.refuse(eperm, openAttributes...)
+	}
+	if !c.Attributes || !c.Children { // programs of others do it by path
+		f.refuse(eperm, pathAttributes...)
 	}
 	f.ret(unix.SECCOMP_RET_ALLOW)
 	return f

@@ -29,6 +29,7 @@ import (
 type settings struct {
 	Secret  sdk.Secret `setting:"secret" doc:"a secret"`
 	Connect []string   `setting:"connect" doc:"ports that it may connect to"`
+	Write   string     `setting:"write" doc:"a directory that it may write to"`
 }
 
 type kit struct {
@@ -51,6 +52,7 @@ func main() {
 		"kit-net":      {ConnectTCP: connect},
 		"kit-udp":      {ConnectTCP: connect, UDP: true},
 		"kit-children": {Children: true},
+		"kit-write":    {Write: []sdk.Value{sdk.FromSetting("write")}},
 	}[name]
 	sdk.Serve(sdk.Plugin{
 		Name: name, Version: "1.0.0", Summary: "does what it must not", Settings: &k.settings,
@@ -106,7 +108,15 @@ func (k *kit) acts() map[string]func(string) (string, error) {
 		"truncate": func(path string) (string, error) { return "", os.Truncate(path, 0) },
 		"remove":   func(path string) (string, error) { return "", os.Remove(path) },
 		"chmod":    func(path string) (string, error) { return "", os.Chmod(path, 0o666) },
-		"take":     func(path string) (string, error) { return "", os.Rename(path, filepath.Join(k.stateDir, "taken")) },
+		"chmod open": func(path string) (string, error) {
+			f, err := os.Open(path)
+			if err != nil {
+				return "", err
+			}
+			defer f.Close()
+			return "", f.Chmod(0o666)
+		},
+		"take": func(path string) (string, error) { return "", os.Rename(path, filepath.Join(k.stateDir, "taken")) },
 		"replace": func(path string) (string, error) {
 			if err := os.WriteFile(path+".new", []byte("#!/bin/false\n"), 0o700); err != nil {
 				return "", err
