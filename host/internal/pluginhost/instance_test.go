@@ -42,7 +42,7 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(limits)) {
-		if rest, ok := strings.CutPrefix(line, "Max core file size"); ok && !slices.Equal(strings.Fields(rest), []string{"1", "1", "bytes"}) {
+		if rest, ok := strings.CutPrefix(line, "Max core file size"); ok && strings.TrimLeft(strings.Fields(rest)[1], "01") != "" {
 			t.Errorf("core files: %s", rest)
 		}
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -52,6 +53,9 @@ func TestProcesses(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	var have unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_CORE, &have))
+	core := min(noCore, have.Max)
 	p := newPlace(t)
 	limits := Limits{FileSize: 2 << 20, OpenFiles: 32, Data: 256 << 20, AddressSpace: 4 << 30, Processes: 100}
 	resource := func(n int) []string { return []string{"limit", strconv.Itoa(n)} }
@@ -59,7 +63,7 @@ func TestLimits(t *testing.T) {
 		args []string
 		want string
 	}{
-		{resource(unix.RLIMIT_CORE), "1 1"},
+		{resource(unix.RLIMIT_CORE), fmt.Sprintf("%[1]d %[1]d", core)},
 		{resource(unix.RLIMIT_FSIZE), "2097152 2097152"},
 		{resource(unix.RLIMIT_NOFILE), "32 32"},
 		{resource(unix.RLIMIT_DATA), "268435456 268435456"},
