@@ -183,6 +183,9 @@ func (s *site) put(step func(string), root string, c sdk.Challenge) error {
 // directories if they are empty.
 func (s *site) remove(step func(string), root, token string) error {
 	step("remove")
+	if err := s.restore(path.Join(root, levels[1], token)); err != nil {
+		return err
+	}
 	if err := s.Remove(path.Join(root, levels[1], token)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the file %s: %w", token, err)
 	}
@@ -205,6 +208,9 @@ func (s *site) remove(step func(string), root, token string) error {
 // editHtaccess changes .well-known/.htaccess in one step; a nil text is no file.
 func (s *site) editHtaccess(step func(string), root, token string, edit func(text []byte, exists bool, token string) []byte) error {
 	at := path.Join(root, levels[0], ".htaccess")
+	if err := s.restore(at); err != nil {
+		return err
+	}
 	text, mode, err := s.read(at)
 	exists := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -250,23 +256,68 @@ func (s *site) read(at string) ([]byte, fs.FileMode, error) {
 // tempPrefix begins no token; one follows it, so that Cleanup finds the file.
 const tempPrefix = ".certwright-"
 
+// asidePrefix begins the name that a file has while it is replaced at a server
+// that does not replace in one step. It begins no temporary file.
+const asidePrefix = ".certwright."
+
+func aside(at string) string { return path.Join(path.Dir(at), asidePrefix+path.Base(at)) }
+
 // replace writes a file so that nobody ever reads half of it.
 func (s *site) replace(step func(string), at, token string, content []byte, mode fs.FileMode) error {
 	temp := path.Join(path.Dir(at), tempPrefix+token)
 	step("write")
 	err := s.write(temp, content, mode)
 	if err == nil {
-		step("rename")
-		if err = s.PosixRename(temp, at); err != nil {
-			// A server without the extension of OpenSSH does not replace.
-			if removed := s.Remove(at); removed == nil || errors.Is(removed, fs.ErrNotExist) {
-				err = s.Rename(temp, at)
-			}
-		}
+		err = s.move(step, temp, at)
 	}
 	if err != nil {
 		_ = s.Remove(temp) // Cleanup does it again
 		return fmt.Errorf("write the file %s: %w", path.Base(at), err)
+	}
+	return nil
+}
+
+// move puts a file in the place of another one. What was there is never the
+// only thing that is removed: without OpenSSH's extension, which alone replaces,
+// it is set aside until the new one is there; see restore.
+func (s *site) move(step func(string), temp, at string) error {
+	if _, replaces := s.HasExtension("posix-rename@openssh.com"); replaces {
+		step("rename")
+		return s.PosixRename(temp, at)
+	}
+	if err := s.restore(at); err != nil {
+		return err
+	}
+	step("set aside")
+	err := s.Rename(at, aside(at))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("set aside what is there: %w", err)
+	}
+	step("rename")
+	if err := s.Rename(temp, at); err != nil {
+		return errors.Join(err, s.restore(at))
+	}
+	step("remove what was set aside")
+	return s.restore(at)
+}
+
+// restore ends a move that was interrupted: what was set aside is put back, or
+// removed if the new file is in its place.
+func (s *site) restore(at string) error {
+	if _, err := s.Lstat(aside(at)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look for what was set aside of %s: %w", path.Base(at), err)
+	}
+	_, err := s.Lstat(at)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = s.Rename(aside(at), at)
+	case err == nil:
+		err = s.Remove(aside(at))
+	}
+	if err != nil {
+		return fmt.Errorf("put back %s, which was set aside as %s: %w", path.Base(at), path.Base(aside(at)), err)
 	}
 	return nil
 }

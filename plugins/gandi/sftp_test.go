@@ -36,6 +36,7 @@ type sshd struct {
 	key           sdk.Secret
 	host, hostRSA ssh.PublicKey
 	log           *output
+	conf          string
 }
 
 // output is what the server writes.
@@ -83,8 +84,8 @@ func startSSH(t *testing.T, dir string, more ...string) *sshd {
 		must(t, err)
 		hostKeys += "HostKey " + file + "\n"
 	}
-	conf := filepath.Join(etc, "sshd_config")
-	must(t, os.WriteFile(conf, fmt.Appendf(nil, `%[3]sAuthorizedKeysFile %[1]s/authorized
+	s.conf = filepath.Join(etc, "sshd_config")
+	must(t, os.WriteFile(s.conf, fmt.Appendf(nil, `%[3]sAuthorizedKeysFile %[1]s/authorized
 StrictModes no
 UsePAM no
 PermitRootLogin yes
@@ -103,7 +104,7 @@ Subsystem sftp internal-sftp -d %[2]s
 			if err != nil {
 				return
 			}
-			serving.Go(func() { s.session(t, conn.(*net.TCPConn), conf) })
+			serving.Go(func() { s.session(t, conn.(*net.TCPConn)) })
 		}
 	})
 	t.Cleanup(func() {
@@ -113,7 +114,7 @@ Subsystem sftp internal-sftp -d %[2]s
 	return s
 }
 
-func (s *sshd) session(t *testing.T, conn *net.TCPConn, conf string) {
+func (s *sshd) session(t *testing.T, conn *net.TCPConn) {
 	socket, err := conn.File()
 	_ = conn.Close() // the file is another descriptor of it
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *sshd) session(t *testing.T, conn *net.TCPConn, conf string) {
 		return
 	}
 	defer func() { _ = socket.Close() }()
-	cmd := exec.Command("/usr/sbin/sshd", "-i", "-e", "-f", conf)
+	cmd := exec.Command("/usr/sbin/sshd", "-i", "-e", "-f", s.conf)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = socket, socket, s.log
 	_ = cmd.Run() // its status is that of the client's farewell
 }
