@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,13 +149,16 @@ func (b book) change(lineage string, change func([]made) []made) error {
 	return b.replace(path, data)
 }
 
-// add notes one, once, and as the current one if it is that.
+// add notes one, once, and as the current one if it is that. What is known of
+// one stays known: its number is what a distribution that serves it is told by.
 func (b book) add(lineage string, m made) error {
 	return b.change(lineage, func(all []made) []made {
 		at := slices.IndexFunc(all, m.same)
 		if at < 0 {
 			all, at = append(all, m), len(all)
 		}
+		m.Number = cmp.Or(m.Number, all[at].Number)
+		m.Current = m.Current || all[at].Current
 		all[at] = m
 		if m.Current {
 			for i := range all {
