@@ -189,7 +189,7 @@ func (v *visit) network(ctx context.Context) {
 
 // renewals says what is due, and what has been for too long.
 func (v *visit) renewals(ctx context.Context) {
-	p, err := v.engine.Plan(ctx, run.Want{Requests: func(context.Context, map[string]model.Lineage) ([]model.Request, error) { return v.requests, nil }})
+	p, err := v.engine.Due(ctx, run.Want{Requests: func(context.Context, map[string]model.Lineage) ([]model.Request, error) { return v.requests, nil }})
 	if err != nil {
 		v.add(doctor.Finding{Check: "renewals", Level: doctor.Problem, Text: err.Error(), Hint: report.Hint(err)})
 		return

@@ -68,7 +68,7 @@ func (c *cli) planCommand() *cobra.Command {
 		Short: "Show what run or renew would do, and why",
 		Long: "Show what would be done, and why. With -d: what run would do with the same flags.\n" +
 			"Without: what there is to do for every certificate. No CA is asked, and of the plugins only the installers\n" +
-			"that would write something, to show what.",
+			"that would write something, to show what. A plugin that could not be used is an error, exit code 2.",
 		Example: "  certwright plan",
 		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -77,11 +77,10 @@ func (c *cli) planCommand() *cobra.Command {
 				return err
 			}
 			p, err := host.MakePlan(cmd.Context(), base, host.ObtainRequest{Args: c.args, Force: c.force, Expand: c.expand})
-			if err != nil {
-				return err
+			if err == nil || len(p.Items) > 0 { // beside what can be done there may be what cannot
+				c.terminal.Plan(p)
 			}
-			c.terminal.Plan(p)
-			return nil
+			return err
 		},
 	}
 	c.caFlags(cmd.Flags())

@@ -66,9 +66,8 @@ func (h *Host) describeRunning(ctx context.Context, plugin string, at client.Rea
 // left alone when the instance is stopped. What it writes is not seen here, and how
 // it ends is not known.
 func (h *Host) attach(s Spec, d sdk.Description, at client.Reattach) (*Instance, error) {
-	if s.Sandbox == string(sandbox.Required) || s.User != "" {
-		return nil, fmt.Errorf("instance %s asks for a sandbox or a user, which process %d of plugin %s cannot be given any more; take out `sandbox` and `user`, or %s",
-			s.Name, at.PID, s.Plugin, client.ReattachKey)
+	if _, err := h.Sandbox(d, s); err != nil {
+		return nil, err
 	}
 	if err := h.take(s.Plugin); err != nil {
 		return nil, fmt.Errorf("start instance %s: %w", s.Name, err)
@@ -90,6 +89,21 @@ func (h *Host) attach(s Spec, d sdk.Description, at client.Reattach) (*Instance,
 	i := &Instance{host: h, name: s.Name, plugin: s.Plugin, description: d, connection: c, client: cl}
 	cl.Timeout, cl.Explain, cl.Mask = s.Timeout, i.explain, i.mask
 	return i, nil
+}
+
+// Sandbox says how an instance is confined as this host runs it, or why it cannot
+// be started as it is configured. Nothing is started.
+func (h *Host) Sandbox(d sdk.Description, s Spec) (Sandbox, error) {
+	at, running := h.opts.Dev.Running[s.Plugin]
+	switch {
+	case !running:
+		return SandboxHere(d, s)
+	case s.Sandbox == string(sandbox.Required) || s.User != "":
+		return Sandbox{}, fmt.Errorf("instance %s asks for a sandbox or a user, which process %d of plugin %s cannot be given any more; take out `sandbox` and `user`, or %s",
+			s.Name, at.PID, s.Plugin, client.ReattachKey)
+	}
+	level, err := ParseLevel(s.Sandbox)
+	return Sandbox{Level: level, Unconfined: fmt.Sprintf("it is process %d, which you have started (%s)", at.PID, client.ReattachKey)}, err
 }
 
 // take reserves a process: it has one configuration at a time.

@@ -8,14 +8,22 @@ import (
 	"github.com/certwright/certwright/host/internal/plan"
 )
 
-// Plan says what Run would do, and what would be written.
+// Plan says what Run would do, and what would be written. The error says what of
+// it could not be done, which is not in the plan.
 func (e *Engine) Plan(ctx context.Context, w Want) (model.Plan, error) {
 	lineages := e.lineages()
 	p, err := e.plan(ctx, w, lineages)
-	if err == nil {
-		e.preview(ctx, w, p, lineages)
+	if err != nil {
+		return p, err
 	}
+	p, err = e.able(ctx, p, lineages)
+	e.preview(ctx, w, p, lineages)
 	return p, err
+}
+
+// Due says what there is to do, without a look at who would do it.
+func (e *Engine) Due(ctx context.Context, w Want) (model.Plan, error) {
+	return e.plan(ctx, w, e.lineages())
 }
 
 // decide reads what exists, plans what has to be done, and prepares that. It may be

@@ -44,6 +44,8 @@ type member struct {
 	config      model.Instance
 	secrets     map[string][]byte
 	description sdk.Description
+	// pos is where a file configures it, if one does.
+	pos config.Pos
 
 	started  chan struct{}
 	mu       sync.Mutex
@@ -71,10 +73,13 @@ func (e *Engine) prepare(ctx context.Context, w Want, p model.Plan, lineages map
 		var errs []error
 		mine := map[string]*member{}
 		for _, use := range uses(item) {
-			c, err := e.resolve(ctx, item.Request, lineages[item.Request.Name], use.name)
-			if err == nil && !slices.Contains(c.description.Roles, use.role) {
-				err = &report.UsageError{Err: fmt.Errorf("%s: the plugin %s of instance %s is no %s, it is %s",
-					item.Request.Name, c.config.Plugin, use.name, use.role, list(c.description.Roles))}
+			l := lineages[item.Request.Name]
+			c, err := e.resolve(ctx, item.Request, l, use.name)
+			if err == nil {
+				err = hasRole(item.Request.Name, use, c)
+			}
+			if err == nil && (use.role == sdk.RoleAuthenticator || l.Version == nil) {
+				err = e.startable(c) // a renewal goes on, for the other targets and by itself
 			}
 			if err != nil {
 				errs = append(errs, err)
@@ -275,7 +280,7 @@ func (e *Engine) member(ctx context.Context, configured config.Instance, bound m
 		}
 	}
 	errs = append(errs, SettingErrors(configured, d, bound.Given(), names)...)
-	return &member{config: bound, secrets: secrets, description: d}, errors.Join(errs...)
+	return &member{config: bound, secrets: secrets, description: d, pos: configured.Pos}, errors.Join(errs...)
 }
 
 // SettingErrors holds settings against the plugin's schema; each error has the
@@ -298,6 +303,9 @@ func (m *member) key() string {
 }
 
 func (e *Engine) start(ctx context.Context, m *member) (*pluginhost.Instance, error) {
+	if err := e.startable(m); err != nil {
+		return nil, err
+	}
 	return e.Plugins.Start(ctx, m.spec())
 }
 
