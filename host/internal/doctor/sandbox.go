@@ -9,7 +9,7 @@ func Kernel(landlock int, seccomp bool) Finding {
 	case landlock == 0 && !seccomp:
 		return odd(check, "use a kernel with Landlock (Linux 6.7 or newer), enabled by lsm=", "this system cannot confine plugins: neither Landlock nor seccomp filters")
 	case landlock == 0:
-		return odd(check, "enable it: add landlock to the kernel's lsm= list, or use Linux 6.7 or newer", "this kernel has seccomp filters and no Landlock")
+		return odd(check, "enable it: add landlock to the kernel's lsm= list, or use Linux 6.7 or newer", "this kernel has seccomp filters and no Landlock of ABI 2 or newer")
 	case !seccomp:
 		return odd(check, "allow the seccomp system call, if a container refuses it", "this kernel has Landlock ABI %d and no seccomp filter", landlock)
 	}

@@ -7,7 +7,7 @@ import (
 
 // Kernel is what a confinement is enforced with.
 type Kernel struct {
-	// Landlock is the version of its interface that is used; 0: there is none.
+	// Landlock is the version of its interface that is used; 0: none that can be.
 	Landlock int `json:"landlock,omitempty"`
 	// Seccomp filters can be used.
 	Seccomp bool `json:"seccomp,omitempty"`
@@ -17,7 +17,10 @@ type Kernel struct {
 // Documentation/userspace-api/landlock.rst) that brought what is used here, and
 // the first Linux with each.
 const (
-	abiFiles    = 1
+	// abiFiles is the first that is used. ABI 1 knows files, too, and refuses to
+	// move one to another directory whatever the rules say: no plugin could keep
+	// its checkpoints.
+	abiFiles    = 2
 	abiTruncate = 3
 	abiTCP      = 4
 	abiDevices  = 5
@@ -103,7 +106,7 @@ func (k Kernel) Missing() string {
 	var lacks []string
 	switch {
 	case k.Landlock == 0:
-		lacks = append(lacks, fmt.Sprintf("Landlock is not there or not enabled (it wants ABI %d, Linux 6.7)", abiTCP))
+		lacks = append(lacks, fmt.Sprintf("Landlock is not there, not enabled or of ABI 1 (it wants %d, Linux 6.7)", abiTCP))
 	case k.Landlock < abiTCP:
 		lacks = append(lacks, fmt.Sprintf("its Landlock has ABI %d (it wants %d, Linux 6.7)", k.Landlock, abiTCP))
 	}

@@ -12,12 +12,21 @@ import (
 // the kernel has.
 var ThisKernel = sync.OnceValue(func() Kernel {
 	var k Kernel
-	if abi, err := llsys.LandlockGetABIVersion(); err == nil && abi > 0 {
-		k.Landlock = min(abi, len(landlockConfigs)) // of what comes later nothing is known here
+	if abi, err := llsys.LandlockGetABIVersion(); err == nil {
+		k.Landlock = usable(abi)
 	}
 	k.Seccomp = auditArch != 0 && canFilter()
 	return k
 })
+
+// usable gives the version of Landlock that is used where the kernel has this one:
+// of what comes later nothing is known here.
+func usable(abi int) int {
+	if abi < abiFiles {
+		return 0
+	}
+	return min(abi, len(landlockConfigs))
+}
 
 // canFilter says whether a seccomp filter can refuse a system call.
 func canFilter() bool {

@@ -68,7 +68,7 @@ func TestMissing(t *testing.T) {
 		{Kernel{4, true}, ""},
 		{Kernel{11, true}, ""},
 		{Kernel{3, true}, "ABI 3 (it wants 4"},
-		{Kernel{0, true}, "not enabled"},
+		{Kernel{0, true}, "not enabled or of ABI 1"},
 		{Kernel{4, false}, "no seccomp filter"},
 	} {
 		got := test.k.Missing()

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// landlockConfigs restrict all that their version of the interface can.
+// landlockConfigs restrict all that their version of the interface can. The first
+// is not used, see abiFiles.
 var landlockConfigs = []landlock.Config{
 	landlock.V1, landlock.V2, landlock.V3, landlock.V4, landlock.V5, landlock.V6,
 	landlock.V7, landlock.V8, landlock.V9, landlock.V10, landlock.V11,

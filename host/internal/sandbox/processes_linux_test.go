@@ -192,14 +192,38 @@ func TestNewerKernel(t *testing.T) {
 	p := newPlace(t)
 	s := listen(t)
 	policy = confined(t, Confinement{Connect: ports(t, s.tcp)})
-	policy.Kernel.Landlock = 1
+	policy.Kernel.Landlock = abiFiles
 	if got := try(t, policy, "read", p.at("in/file")); got != "EACCES" {
-		t.Errorf("files with version 1: %s", got)
+		t.Errorf("files with the oldest version: %s", got)
 	}
 	if got := try(t, policy, "connect", s.other); got != "ok" {
-		t.Errorf("version 1 knows no ports: %s", got)
+		t.Errorf("the oldest version knows no ports: %s", got)
 	}
 	if policy.Kernel = (Kernel{}); try(t, policy, "read", p.at("in/file")) != "ok" {
 		t.Error("without Landlock and seccomp there is nothing to refuse it")
+	}
+}
+
+// TestOldestLandlock: with the oldest version that is used a plugin can still keep
+// checkpoints, which are moved from one directory to another.
+func TestOldestLandlock(t *testing.T) {
+	for abi, want := range []int{0, 0, 2, 3} {
+		if got := usable(abi); got != want {
+			t.Errorf("of a kernel with version %d version %d is used, want %d", abi, got, want)
+		}
+	}
+	if got := usable(len(landlockConfigs) + 1); got != len(landlockConfigs) {
+		t.Errorf("of a newer kernel version %d is used", got)
+	}
+	for abi := 1; abi <= min(3, ThisKernel().Landlock); abi++ {
+		if usable(abi) == 0 {
+			continue
+		}
+		p := newPlace(t)
+		policy := confined(t, Confinement{Write: []string{p.at("in")}})
+		policy.Kernel.Landlock = abi
+		if got := try(t, policy, "rename", p.at("in/file"), p.at("in/dir/file")); got != "ok" {
+			t.Errorf("a rename between directories with version %d: %s", abi, got)
+		}
 	}
 }
