@@ -96,7 +96,7 @@ func New(o Options) (*Client, error) {
 		return nil, sdk.Hint(sdk.Problemf(sdk.InvalidConfig, "use %s as the address of an API: it has more than a host and a path", base.Redacted()),
 			"give credentials by their own settings")
 	}
-	transport, err := transport(o)
+	transport, err := transport(o, base.Hostname())
 	if err != nil {
 		return nil, err
 	}

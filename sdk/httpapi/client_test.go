@@ -2,11 +2,18 @@ package httpapi
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -351,6 +358,44 @@ func TestAlso(t *testing.T) {
 	c := client(t, Options{Endpoint: elsewhere, CAFile: ca, Wait: time.Millisecond, Also: func(string) bool { return false }})
 	if _, err := c.Do(t.Context(), Request{}); err == nil || !strings.Contains(err.Error(), "localhost") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestAlsoAtAnAddress: an endpoint without a name has no server name in its
+// handshake, and its certificate must be for the address all the same.
+func TestAlsoAtAnAddress(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"other.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &script{}
+	server := httptest.NewUnstartedServer(s)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshake is broken off
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
+	server.StartTLS()
+	defer server.Close()
+	for name, also := range map[string]func(string) bool{"without Also": nil, "with Also": func(string) bool { return false }} {
+		c := client(t, Options{Endpoint: server.URL, CAFile: ca, Wait: time.Millisecond, Also: also})
+		_, err := c.Do(t.Context(), Request{})
+		if p := sdk.ProblemOf(err); p == nil || p.Retry != sdk.RetryNever || !strings.Contains(p.Error(), "127.0.0.1") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := s.seen(); len(got) != 0 {
+		t.Errorf("sent %q", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,7 +26,7 @@ func (e *PinError) Error() string {
 	return "the server shows the certificate with the SHA-256 " + e.Got + ", not the pinned one"
 }
 
-func transport(o Options) (*http.Transport, error) {
+func transport(o Options, host string) (*http.Transport, error) {
 	settings := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CAFile != "" {
 		content, err := os.ReadFile(o.CAFile)
@@ -38,7 +39,7 @@ func transport(o Options) (*http.Transport, error) {
 				"name a file with one or more BEGIN CERTIFICATE blocks")
 		}
 	}
-	accept := chain(settings.RootCAs)
+	accept := chain(settings.RootCAs, host)
 	if o.Fingerprint != "" {
 		pin, err := hex.DecodeString(strings.ReplaceAll(o.Fingerprint, ":", ""))
 		if err != nil || len(pin) != sha256.Size {
@@ -76,14 +77,16 @@ func fingerprint(state tls.ConnectionState) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// chain verifies as crypto/tls does by itself; nil: the system's roots.
-func chain(roots *x509.CertPool) func(tls.ConnectionState) error {
+// chain verifies as crypto/tls does by itself; nil: the system's roots. A
+// connection to an address has no server name: then host is what the certificate
+// must be for. Without any name Verify would not look at names at all.
+func chain(roots *x509.CertPool, host string) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		intermediates := x509.NewCertPool()
 		for _, c := range state.PeerCertificates[1:] {
 			intermediates.AddCert(c)
 		}
-		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: state.ServerName, Intermediates: intermediates})
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: cmp.Or(state.ServerName, host), Intermediates: intermediates})
 		if err != nil {
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 		}
