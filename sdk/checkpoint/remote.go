@@ -104,10 +104,15 @@ func (r *Remote[W, T]) Save(ctx context.Context, req sdk.SaveRequest) (sdk.Check
 
 // Rollback is sdk.Rollbacker.Rollback. sync is called for the operation's
 // certificate, or without one for all of them, to make the server as it is
-// wanted again.
+// wanted again. With a count of zero it is not called: what is only staged or
+// unfinished is at no server, and what is saved may not be proven: the host that
+// asks for zero has yet to find out whether it takes that back as well.
 func (r *Remote[W, T]) Rollback(ctx context.Context, count int, rep sdk.Reporter, sync func(ctx context.Context, lineage string) error) error {
 	if err := r.edits.Rollback(ctx, count, rep); err != nil {
 		return err
+	}
+	if count == 0 {
+		return nil
 	}
 	lineages, err := []string{lineage(ctx)}, error(nil)
 	if lineages[0] == "" {

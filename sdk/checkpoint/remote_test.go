@@ -87,8 +87,36 @@ func TestRemoteDropsWhatIsUnfinished(t *testing.T) {
 	_, err := r.Save(during(t, "a", "save"), sdk.SaveRequest{})
 	must(t, err)
 	equal(t, map[string]string{"a": "two"}, holds(t, state))
-	must(t, r.Rollback(during(t, "a", "drop"), 0, silent{}, func(context.Context, string) error { return nil }))
+	must(t, r.Rollback(during(t, "a", "drop"), 0, silent{}, unwelcome(t)))
 	equal(t, map[string]string{"a": "one"}, holds(t, state))
+}
+
+// unwelcome is a sync that is not to be called.
+func unwelcome(t *testing.T) func(context.Context, string) error {
+	return func(_ context.Context, lineage string) error {
+		t.Errorf("the server is made as it is wanted for %q", lineage)
+		return nil
+	}
+}
+
+// What is saved and not proven, as a kill may leave it before the host has noted
+// it: the host asks with a count of zero first, and that brings nothing live.
+func TestRemoteBringsNothingLiveForNothing(t *testing.T) {
+	state := t.TempDir()
+	c := wants(t, remote(t, state), "a", "one")
+	r := remote(t, state)
+	for _, ctx := range []context.Context{during(t, "a", "drop"), t.Context()} {
+		must(t, r.Rollback(ctx, 0, silent{}, unwelcome(t)))
+	}
+	again, err := r.Save(during(t, "a", "one"), sdk.SaveRequest{Title: title})
+	must(t, err)
+	equal(t, c.ID, again.ID)
+	var synced []string
+	must(t, r.Rollback(during(t, "a", "back"), 1, silent{}, func(_ context.Context, l string) error {
+		synced = append(synced, l)
+		return nil
+	}))
+	equal(t, []string{"a"}, synced)
 }
 
 func TestRemoteKeepsWhatIsThere(t *testing.T) {
@@ -110,12 +138,13 @@ func TestRemoteKeepsWhatIsThere(t *testing.T) {
 	for range 2 {
 		must(t, r.Keep("a", nil))
 	}
+	wants(t, r, "c", "other")
 	var synced []string
-	must(t, r.Rollback(t.Context(), 0, silent{}, func(_ context.Context, l string) error {
+	must(t, r.Rollback(t.Context(), 1, silent{}, func(_ context.Context, l string) error {
 		synced = append(synced, l)
 		return nil
 	}))
-	equal(t, []string{"b"}, synced)
+	equal(t, []string{"b"}, synced) // nothing of c is left
 }
 
 func TestRemoteRefusesNamesThatAreNone(t *testing.T) {
