@@ -145,11 +145,14 @@ func another(t *testing.T, w *kitWorld) int {
 	return p.cmd.Process.Pid
 }
 
+// actLimit is how long an act may take. See TestKitFloods before it is longer.
+const actLimit = 3 * time.Minute
+
 // try has a plugin do something, and gives what it says of that: success and its
 // words, or the name of the error.
 func (w *kitWorld) try(t *testing.T, i *Instance, act, arg string) (told string, done bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), actLimit)
 	defer cancel()
 	var heard silent
 	err := i.Authenticator().Perform(ctx, []sdk.Challenge{{ID: "1", Type: sdk.HTTP01, Token: act, KeyAuthorization: arg}}, &heard)

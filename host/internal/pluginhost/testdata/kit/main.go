@@ -159,7 +159,7 @@ func (k *kit) acts() map[string]func(string) (string, error) {
 			return "", unix.Munmap(memory)
 		},
 		"flood": func(size string) (string, error) {
-			line := []byte(strings.Repeat("f", 64<<10-1) + "\n")
+			line := []byte(strings.Repeat("f", 16<<10-1) + "\n")
 			for left := number(size); left > 0; left -= len(line) {
 				if _, err := os.Stderr.Write(line); err != nil {
 					return "", err
