@@ -144,6 +144,9 @@ func (f *front) look(ctx context.Context, s *staging, m material) error {
 		found.Distributions[id] = one
 	}
 	if len(found.Distributions) == 0 {
+		if len(names) == 0 {
+			names = []string{"they have no alternate domain names"}
+		}
 		err := sdk.Problemf(sdk.Conflict, "the certificate names nothing that the distributions serve: %s", strings.Join(names, ", "))
 		return sdk.Hint(sdk.Permanent(err), "correct the setting distributions, or add the names to the distribution")
 	}

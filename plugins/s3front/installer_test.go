@@ -263,6 +263,7 @@ func TestNames(t *testing.T) {
 		"super-domain":     {[]string{"a.test"}, []string{"www.a.test"}, "names nothing that the distributions serve: a.test"},
 		"base of wildcard": {[]string{"a.test"}, []string{"*.a.test"}, "names nothing that"},
 		"wildcard too":     {[]string{"*.a.test"}, []string{"a.test"}, "names nothing that"},
+		"no alias":         {nil, []string{"a.test"}, "names nothing that the distributions serve: they have no alternate domain names"},
 		"some":             {[]string{"a.test", "b.test"}, []string{"a.test"}, "the distribution E1 serves b.test, which the certificate does not name"},
 	} {
 		cloud, _, f := deploying(t, byDefaultXML, tt.aliases...)
@@ -278,6 +279,19 @@ func TestNames(t *testing.T) {
 		}
 		equal(t, nil, cloud.changes())
 	}
+}
+
+// A distribution without aliases beside the one that is meant keeps what it has.
+func TestDistributionWithoutAliases(t *testing.T) {
+	cloud, who, f := deploying(t, byDefaultXML, "a.test")
+	bare := documentOf(byDefaultXML)
+	cloud.distribution("E2", who, bare)
+	f.settings.Distributions = []string{"E1", "E2"}
+	d := certificate(t, "a.test")
+	_, err := deploy(t.Context(), f, d, "1")
+	must(t, err)
+	cloud.shows(t, "a.test", d.LeafPEM)
+	equal(t, bare, cloud.document("E2"))
 }
 
 // Two certificates of one instance, one a sub-domain of the other, go their own

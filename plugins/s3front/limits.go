@@ -84,8 +84,12 @@ func checkIssuer(m material, leaf *x509.Certificate) error {
 }
 
 // covers says whether the certificate is for a distribution: it names one of its
-// aliases. Then it must name all of them, because CloudFront takes no other.
+// aliases. Then it must name all of them, because CloudFront takes no other. One
+// without aliases serves no name of ours.
 func covers(leaf *x509.Certificate, id string, aliases []string) (bool, error) {
+	if len(aliases) == 0 {
+		return false, nil
+	}
 	var missing []string
 	for _, alias := range aliases {
 		if !names(leaf, alias) {
