@@ -23,6 +23,12 @@ type changed struct {
 	Before *string `json:"before,omitempty"`
 	// Known: Before is known.
 	Known bool `json:"known,omitempty"`
+	// Tokens are those whose answers are there because of us.
+	Tokens []string `json:"tokens,omitempty"`
+}
+
+func (c *changed) nothing() bool {
+	return !c.Preboot && c.Before == nil && !c.Known && len(c.Tokens) == 0
 }
 
 // tokenPattern is base64url (RFC 8555 section 8.3).
@@ -157,10 +163,18 @@ func serves(hostname, name string) bool {
 // answer puts the answers into the app's variables, and waits until its dynos
 // have them.
 func (h *heroku) answer(ctx context.Context, app string, challenges []sdk.Challenge) error {
+	vars, err := h.api.configVars(ctx, app)
+	if err != nil {
+		return err
+	}
+	answers, err := h.answersIn(vars)
+	if err != nil {
+		return err
+	}
 	if err := h.withoutPreboot(ctx, app); err != nil {
 		return err
 	}
-	err := h.set(ctx, app, challenges)
+	err = h.set(ctx, app, vars, answers, challenges)
 	if err == nil {
 		err = h.restarted(ctx, app)
 	}
@@ -208,30 +222,30 @@ func (h *heroku) keep(app string, change func(*changed)) error {
 		c = &changed{}
 	}
 	change(c)
-	if *c == (changed{}) {
+	if c.nothing() {
 		c = nil
 	}
 	return h.apps.Keep(app, c)
 }
 
-func (h *heroku) set(ctx context.Context, app string, challenges []sdk.Challenge) error {
-	vars, err := h.api.configVars(ctx, app)
-	if err != nil {
-		return err
-	}
-	answers := answersIn(vars[h.settings.Variables])
+// set adds the answers to those that are there, and writes down before whose they
+// are.
+func (h *heroku) set(ctx context.Context, app string, vars, answers map[string]string, challenges []sdk.Challenge) error {
 	before, had := vars[h.settings.Variable]
-	if known, err := h.apps.There(app); err != nil {
-		return err
-	} else if (known == nil || !known.Known) && !isAnswer(before, answers) {
-		err := h.keep(app, func(c *changed) {
+	err := h.keep(app, func(c *changed) {
+		if !c.Known && !isAnswer(before, answers) {
 			if c.Known = true; had {
 				c.Before = &before
 			}
-		})
-		if err != nil {
-			return err
 		}
+		for _, one := range challenges {
+			if !slices.Contains(c.Tokens, one.Token) {
+				c.Tokens = append(c.Tokens, one.Token)
+			}
+		}
+	})
+	if err != nil {
+		return err
 	}
 	for _, c := range challenges {
 		body := c.KeyAuthorization
@@ -244,17 +258,36 @@ func (h *heroku) set(ctx context.Context, app string, challenges []sdk.Challenge
 		answers[c.Token] = body
 	}
 	one := answers[challenges[0].Token]
-	return h.change(ctx, app, vars, &one, answers)
+	return h.change(ctx, app, vars, map[string]*string{h.settings.Variable: &one, h.settings.Variables: textOf(answers)})
 }
 
-// answersIn reads the variable with all answers; what is no such object counts
-// as none.
-func answersIn(text string) map[string]string {
-	out := map[string]string{}
-	if json.Unmarshal([]byte(text), &out) != nil || out == nil {
-		return map[string]string{}
+// answersIn reads the variable with all answers. What holds anything else is not
+// ours to write to.
+func (h *heroku) answersIn(vars map[string]string) (map[string]string, error) {
+	name, out := h.settings.Variables, map[string]string{}
+	text := vars[name]
+	if strings.TrimSpace(text) == "" {
+		return out, nil
 	}
-	return out
+	fits := json.Unmarshal([]byte(text), &out) == nil && out != nil
+	for token, answer := range out {
+		fits = fits && strings.HasPrefix(answer, token+".")
+	}
+	if !fits {
+		p := sdk.Problemf(sdk.Conflict, "the config var %s holds something else than answers to challenges", name)
+		return nil, sdk.Hint(sdk.Permanent(p), "name another config var by the setting variables, or see what uses %s and unset it", name)
+	}
+	return out, nil
+}
+
+// textOf is what the variable with all answers is to hold; nil: it is to go.
+func textOf(answers map[string]string) *string {
+	if len(answers) == 0 {
+		return nil
+	}
+	data, _ := json.Marshal(answers) // of strings: it cannot fail
+	text := string(data)
+	return &text
 }
 
 // isAnswer says whether the variable with one answer holds one of ours.
@@ -264,25 +297,14 @@ func isAnswer(text string, answers map[string]string) bool {
 	return ok && ours
 }
 
-// change sets the two variables, if they are different. Each change restarts the
-// app, so there is one.
-func (h *heroku) change(ctx context.Context, app string, vars map[string]string, one *string, answers map[string]string) error {
+// change sets those variables that are different; nil removes one. Each change
+// restarts the app, so there is one.
+func (h *heroku) change(ctx context.Context, app string, vars map[string]string, want map[string]*string) error {
 	changes := map[string]*string{}
-	set := func(name string, value *string) {
+	for name, value := range want {
 		if now, there := vars[name]; there != (value != nil) || value != nil && now != *value {
 			changes[name] = value
 		}
-	}
-	set(h.settings.Variable, one)
-	if len(answers) == 0 {
-		set(h.settings.Variables, nil)
-	} else {
-		text, err := json.Marshal(answers)
-		if err != nil {
-			return err
-		}
-		all := string(text)
-		set(h.settings.Variables, &all)
 	}
 	if len(changes) == 0 {
 		return nil
@@ -348,29 +370,43 @@ func (h *heroku) takeAway(ctx context.Context, app string, challenges []sdk.Chal
 	if err != nil {
 		return err
 	}
-	answers := answersIn(vars[h.settings.Variables])
+	if known == nil {
+		known = &changed{}
+	}
+	answers, foreign := h.answersIn(vars)
 	now, there := vars[h.settings.Variable]
-	ours := isAnswer(now, answers)
+	shown, _, _ := strings.Cut(now, ".")
+	ours := slices.Contains(known.Tokens, shown)
 	for _, c := range challenges {
-		token, _, _ := strings.Cut(now, ".")
-		ours = ours || token == c.Token
+		ours = ours || shown == c.Token
 		delete(answers, c.Token)
 	}
-	var one *string
+	known.Tokens = slices.DeleteFunc(known.Tokens, func(token string) bool { return answers[token] == "" })
+	others := known.Tokens
+	if len(others) == 0 && !known.Known { // an answer was there before ours
+		others = slices.Sorted(maps.Keys(answers))
+	}
+	want := map[string]*string{h.settings.Variable: nil}
 	switch {
 	case there && !ours:
-		one = &now // somebody else's, by now
-	case len(answers) > 0: // another order's
-		left := answers[slices.Sorted(maps.Keys(answers))[0]]
-		one = &left
-	case known != nil && known.Known:
-		one = known.Before
+		want[h.settings.Variable] = &now // somebody else's, by now
+	case len(others) > 0: // another order's
+		answer := answers[others[0]]
+		want[h.settings.Variable] = &answer
+	case known.Known:
+		want[h.settings.Variable] = known.Before
 	}
-	if err := h.change(ctx, app, vars, one, answers); err != nil {
+	if foreign == nil { // if not, nothing of ours is in it by now
+		want[h.settings.Variables] = textOf(answers)
+	}
+	if err := h.change(ctx, app, vars, want); err != nil {
 		return err
 	}
-	if len(answers) == 0 {
-		return h.apps.Keep(app, nil)
+	if len(known.Tokens) == 0 {
+		known = nil
+	}
+	if err := h.apps.Keep(app, known); err != nil || len(answers) == 0 {
+		return err
 	}
 	// The CA may be about to ask for those of others, and the app restarts. What
 	// becomes of it is not for this Cleanup to tell.

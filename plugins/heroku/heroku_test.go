@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/certwright/certwright/sdk"
 )
@@ -103,6 +106,60 @@ func TestVariableOfBefore(t *testing.T) {
 	// And a Cleanup of what never was put takes nothing away.
 	must(t, next.Cleanup(t.Context(), []sdk.Challenge{c}, r))
 	equal(t, "something else", cloud.vars("shop")["LETS_ENCRYPT_CHALLENGE"])
+}
+
+// An answer that somebody has left does not keep the variables from getting back
+// what they held.
+func TestStaleAnswer(t *testing.T) {
+	for name, before := range map[string]map[string]string{
+		"beside another":     {"LETS_ENCRYPT_CHALLENGE": "something else", "LETS_ENCRYPT_CHALLENGES": `{"stale":"stale.print"}`},
+		"in one of the two":  {"LETS_ENCRYPT_CHALLENGES": `{"stale":"stale.print"}`},
+		"in both of the two": {"LETS_ENCRYPT_CHALLENGE": "stale.print", "LETS_ENCRYPT_CHALLENGES": `{"stale":"stale.print"}`},
+	} {
+		cloud, a, h := performing(t, "a.test", "b.test")
+		maps.Copy(a.vars, before)
+		want := cloud.vars("shop")
+		first, second := challenge("a.test", "one"), challenge("b.test", "two")
+		r := &recorder{}
+		for _, c := range []sdk.Challenge{first, second} {
+			must(t, h.Perform(t.Context(), []sdk.Challenge{c}, r))
+			must(t, r.results[c.ID].Err)
+		}
+		must(t, configured(t, h.settings, stateOf(h)).Cleanup(t.Context(), []sdk.Challenge{second}, r))
+		equal(t, first.KeyAuthorization, cloud.ask(t, "a.test", "one"))
+		must(t, configured(t, h.settings, stateOf(h)).Cleanup(t.Context(), []sdk.Challenge{first}, r))
+		if diff := cmp.Diff(want, cloud.vars("shop")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// What is no answer in the variable with the answers is somebody's, and stays.
+func TestForeignVariable(t *testing.T) {
+	for _, text := range []string{"token.print", `{"color":"red"}`, `{"port":80}`, `["one"]`, "null"} {
+		cloud, a, h := performing(t, "a.test")
+		a.preboot, a.vars["LETS_ENCRYPT_CHALLENGE"], a.vars["LETS_ENCRYPT_CHALLENGES"] = true, "of before", text
+		want := cloud.vars("shop")
+		c := challenge("a.test", "token")
+		r := &recorder{}
+		must(t, h.Perform(t.Context(), []sdk.Challenge{c}, r))
+		p := problem(t, r.results[c.ID].Err)
+		if p.Code != sdk.Conflict || p.Retry != sdk.RetryNever || !strings.Contains(p.Error(), "LETS_ENCRYPT_CHALLENGES") || !strings.Contains(p.Hint, "setting variables") {
+			t.Errorf("%s: %+v", text, p)
+		}
+		must(t, h.Cleanup(t.Context(), []sdk.Challenge{c}, r))
+		must(t, r.results[c.ID].Err)
+		equal(t, nil, cloud.changes())
+		equal(t, want, cloud.vars("shop"))
+		// It may come between the two.
+		delete(a.vars, "LETS_ENCRYPT_CHALLENGES")
+		must(t, h.Perform(t.Context(), []sdk.Challenge{c}, r))
+		must(t, r.results[c.ID].Err)
+		a.vars["LETS_ENCRYPT_CHALLENGES"] = text
+		must(t, h.Cleanup(t.Context(), []sdk.Challenge{c}, r))
+		must(t, r.results[c.ID].Err)
+		equal(t, want, cloud.vars("shop"))
+	}
 }
 
 // Preboot comes back on every path, and the variables with the Cleanup.
