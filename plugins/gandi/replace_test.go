@@ -33,7 +33,8 @@ func cut(t *testing.T, g *gandi, at int, do func(*testing.T, *gandi)) (was bool)
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			if was = r == errCut; !was {
+			err, _ := r.(error)
+			if was = errors.Is(err, errCut); !was {
 				panic(r)
 			}
 		}

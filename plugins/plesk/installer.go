@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,6 +46,12 @@ type state struct {
 	// Adopted: our name was assigned already, by a process whose state directory
 	// is lost. What there was before that is not known, so it is left.
 	Adopted bool `json:"adopted,omitempty"`
+	// Taken is the fingerprint of what was deployed when the site was taken from
+	// a certificate that somebody had chosen since: a roll back of that gives it
+	// back.
+	Taken string `json:"taken,omitempty"`
+	// Left: what somebody has chosen is left, until the next deployment.
+	Left bool `json:"left,omitempty"`
 }
 
 // Deploy stages the certificate in memory, for the site of the name.
@@ -119,7 +126,7 @@ func (t *there) serves(w *wanted, panel bool) bool {
 	}
 	return !slices.ContainsFunc(w.Sites, func(site string) bool {
 		s := t.Sites[site]
-		return s == nil || s.Content != w.Fingerprint || !s.Assigned
+		return s == nil || s.Content != w.Fingerprint || !s.Assigned && !s.Left
 	})
 }
 
@@ -138,7 +145,17 @@ func (p *plesk) Restart(ctx context.Context, r sdk.Reporter) error {
 	if err := p.sync(ctx, lineage, true); err != nil {
 		return err
 	}
-	r.Progress("", fmt.Sprintf("Plesk serves %q on %s", w.Certificate, strings.Join(w.Sites, ", ")))
+	t, err := p.records.There(lineage)
+	if err != nil || t == nil {
+		return err
+	}
+	for _, site := range w.Sites {
+		if t.Sites[site].Left {
+			r.Progress("", fmt.Sprintf("%s is left with the certificate that somebody has chosen in Plesk", site))
+			continue
+		}
+		r.Progress("", fmt.Sprintf("Plesk serves %q on %s", w.Certificate, site))
+	}
 	return nil
 }
 
@@ -173,7 +190,7 @@ func (p *plesk) sync(ctx context.Context, lineage string, start bool) error {
 	if t.Sites == nil {
 		t.Sites = map[string]*state{}
 	}
-	job := &job{plesk: p, lineage: lineage, there: t}
+	job := &job{plesk: p, lineage: lineage, there: t, start: start}
 	keep := []string{}
 	if w != nil && t.Certificate == w.Certificate {
 		keep = w.Sites
@@ -199,6 +216,7 @@ type job struct {
 	*plesk
 	lineage string
 	there   *there
+	start   bool // it is no roll back
 }
 
 func (j *job) keep(what string) error {
@@ -211,14 +229,8 @@ func (j *job) keep(what string) error {
 func (j *job) ensure(ctx context.Context, w wanted) error {
 	stale := false
 	for _, site := range w.Sites {
-		if j.there.Sites[site] == nil {
-			found, err := j.api.site(ctx, site)
-			if err != nil {
-				return err
-			}
-			s := &state{Before: found.properties["certificate_name"], BeforeSSL: found.properties["ssl"]}
-			s.Adopted = s.Before == w.Certificate
-			j.there.Sites[site] = s
+		if err := j.look(ctx, site, w); err != nil {
+			return fmt.Errorf("site %s: %w", site, err)
 		}
 		stale = stale || j.there.Sites[site].Content != w.Fingerprint
 	}
@@ -226,16 +238,18 @@ func (j *job) ensure(ctx context.Context, w wanted) error {
 		for _, site := range w.Sites {
 			j.there.Sites[site].Content = ""
 		}
-		if err := j.keep("before the installation"); err != nil {
-			return err
-		}
+	}
+	if err := j.keep("before the installation"); err != nil {
+		return err
+	}
+	if stale {
 		if err := j.install(ctx, w); err != nil {
 			return err
 		}
 	}
 	for _, site := range w.Sites {
 		s := j.there.Sites[site]
-		if s.Assigned {
+		if s.Assigned || s.Left {
 			continue
 		}
 		if err := j.api.assign(ctx, site, property{"ssl", "true"}, property{"certificate_name", w.Certificate}); err != nil {
@@ -249,6 +263,39 @@ func (j *job) ensure(ctx context.Context, w wanted) error {
 	return nil
 }
 
+// look compares what a site is assigned with what is known of it. A deployment
+// takes a site that somebody has assigned another certificate since, and a roll
+// back leaves him that.
+func (j *job) look(ctx context.Context, site string, w wanted) error {
+	found, err := j.api.site(ctx, site)
+	if err != nil {
+		return err
+	}
+	now, ssl := found.properties["certificate_name"], found.properties["ssl"]
+	s := j.there.Sites[site]
+	switch {
+	case s == nil:
+		j.there.Sites[site] = &state{Before: now, BeforeSSL: ssl, Adopted: now == w.Certificate}
+	case !j.start && s.Taken != "" && s.Taken != w.Fingerprint:
+		s.Assigned, s.Left = false, true
+		if err := j.keep("before it is given back"); err != nil {
+			return err
+		}
+		return j.unassign(ctx, site, s, w.Certificate)
+	case now == w.Certificate:
+		if s.Left || s.Assigned && s.Taken != w.Fingerprint {
+			s.Taken = ""
+		}
+		s.Left = false
+	case !s.Assigned && !s.Left && now == s.Before: // it is to be assigned yet
+	case !j.start:
+		s.Assigned, s.Left = false, true
+	default:
+		*s = state{Before: now, BeforeSSL: ssl, Content: s.Content, Taken: w.Fingerprint}
+	}
+	return nil
+}
+
 // install brings the content in under our name: in place where Plesk's protocol
 // can do that, so that whatever uses the certificate goes on.
 func (j *job) install(ctx context.Context, w wanted) error {
@@ -257,7 +304,7 @@ func (j *job) install(ctx context.Context, w wanted) error {
 		return err
 	}
 	if !can { // what is assigned cannot be removed
-		if err := j.clear(ctx, w.Sites, w.Certificate); err != nil {
+		if err := j.clear(ctx, w.Sites, w.Certificate, false); err != nil {
 			return err
 		}
 	}
@@ -285,8 +332,9 @@ func (j *job) install(ctx context.Context, w wanted) error {
 }
 
 // clear removes our certificate from sites: from all of them before from the
-// first, because those of one subscription share it.
-func (j *job) clear(ctx context.Context, sites []string, certificate string) error {
+// first, because those of one subscription share it. shared: another site keeps
+// it, which may be of the same subscription.
+func (j *job) clear(ctx context.Context, sites []string, certificate string, shared bool) error {
 	if len(sites) == 0 {
 		return nil
 	}
@@ -296,14 +344,18 @@ func (j *job) clear(ctx context.Context, sites []string, certificate string) err
 	if err := j.keep("before the removal"); err != nil {
 		return err
 	}
+	var errs []error
 	for _, site := range sites {
 		if err := j.unassign(ctx, site, j.there.Sites[site], certificate); err != nil && !missing(err) {
-			return fmt.Errorf("site %s: %w", site, err)
+			errs = append(errs, fmt.Errorf("site %s: %w", site, err))
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	for _, site := range sites {
 		j.step("remove")
-		if err := j.api.remove(ctx, site, certificate); err != nil {
+		if err := j.api.remove(ctx, site, certificate); err != nil && (!shared || codeOf(err) != codeInUse) {
 			return fmt.Errorf("site %s: %w", site, err)
 		}
 	}
@@ -340,8 +392,8 @@ func (j *job) release(ctx context.Context, keep []string) error {
 			others = append(others, site)
 		}
 	}
-	if err := j.clear(ctx, others, j.there.Certificate); err != nil && (len(keep) == 0 || codeOf(err) == 0) {
-		return err // otherwise a site that keeps it may be of the same subscription
+	if err := j.clear(ctx, others, j.there.Certificate, len(keep) > 0); err != nil {
+		return err
 	}
 	for _, site := range others {
 		delete(j.there.Sites, site)

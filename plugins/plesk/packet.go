@@ -31,6 +31,7 @@ const (
 	codeNotFound   = 1013 // the object does not exist
 	codeParser     = 1014 // the packet is not what the schema says
 	codeNoOwner    = 1015 // the site or its owner does not exist
+	codeInUse      = 8002 // what is to be removed is in use
 	codeSecretKey  = 11003
 )
 
