@@ -52,7 +52,7 @@ SHELL       := /bin/sh
 UMASK       := umask 022;
 
 .DELETE_ON_ERROR:
-.PHONY: all build install demo test test-all lint fuzz proto bench docs clean \
+.PHONY: all build install demo ca test test-all lint fuzz proto bench docs clean \
         packages vet tools proto-check cross race reproducible FORCE
 
 all: build
@@ -85,6 +85,10 @@ demo: build $(BUILD)/bin/demo
 	@$(UMASK) dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	$(MAKE) --no-print-directory install DESTDIR="$$dir" PREFIX=; \
 	$(BUILD)/bin/demo -prefix "$$dir"
+
+## ca: a test CA to try plugins with, until Ctrl-C; WWW=DIR is served for http-01, ZONE=ZONE=HOST:PORT names the server of a zone
+ca: $(BUILD)/bin/demo
+	@exec $(BUILD)/bin/demo ca $(if $(WWW),-www '$(WWW)') $(if $(ZONE),-zone '$(ZONE)')
 
 ## test: what every change must pass; at most ten minutes on two cores
 test: packages build vet

@@ -1,7 +1,8 @@
 // Command demo shows the whole way on one machine, without root and without a
 // network: a test CA, the real certwright with its plugins as separate
 // processes, and a web server that serves what was deployed. It is run by
-// `make demo` and not installed.
+// `make demo` and not installed. `make ca` runs it as `demo ca`: the test CA alone,
+// for whoever writes a plugin.
 package main
 
 import (
@@ -33,12 +34,26 @@ func main() {
 	prefix := flag.String("prefix", "", "directory that certwright is installed to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := demo(ctx, *prefix)
+	err := run(ctx, *prefix, flag.Args())
 	stop()
-	if err != nil {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+func run(ctx context.Context, prefix string, args []string) error {
+	if len(args) == 0 {
+		return demo(ctx, prefix)
+	}
+	if args[0] != "ca" {
+		return fmt.Errorf("there is no mode %q; without one the demo runs, with ca the test CA", args[0])
+	}
+	o, err := parseCA(args[1:])
+	if err != nil {
+		return err
+	}
+	return runCA(ctx, o, os.Stdout)
 }
 
 // stage is everything that the demo runs beside certwright.
