@@ -80,6 +80,9 @@ func authenticatorChecks() []check {
 
 func (b *bench) perform(ctx context.Context, p *process, batch []sdk.Challenge) (*record, error) {
 	r := b.record()
+	if err := b.possible(batch[0].Type); err != nil {
+		return r, err
+	}
 	if err := p.Authenticator().Perform(ctx, batch, r); err != nil {
 		return r, fmt.Errorf("Perform: %w", err)
 	}
@@ -244,6 +247,9 @@ func cancels(ctx context.Context, b *bench, t string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.possible(t); err != nil {
+		return err
+	}
 	performing, cancel := context.WithCancel(operation(ctx, "to-be-cancelled"))
 	ended := make(chan struct{})
 	go func() {
@@ -332,6 +338,9 @@ func unknownType(ctx context.Context, b *bench) error {
 	types := b.types()
 	if len(types) == 0 {
 		return notApplicable("the plugin answers no challenge that the suite knows")
+	}
+	if err := b.possible(types[0]); err != nil {
+		return err
 	}
 	p, batch, err := b.start(ctx, types[0])
 	if err != nil {

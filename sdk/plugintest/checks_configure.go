@@ -124,6 +124,9 @@ func configureValidateOnly(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	if err := b.possible(configuring); err != nil {
+		return err
+	}
 	p, err := b.launch(ctx)
 	if err != nil {
 		return err
@@ -172,6 +175,9 @@ func wrongValue(t sdk.SettingType) any {
 // refused configures a new process with a configuration that is changed to be
 // wrong in one setting.
 func (b *bench) refused(ctx context.Context, setting string, change func(*client.Configuration)) error {
+	if err := b.possible(configuring); err != nil { // it would be refused anyhow
+		return err
+	}
 	dir, err := b.stateDir()
 	if err != nil {
 		return err

@@ -31,9 +31,11 @@ var describeJSON = check{
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("%s describe: %w\n%s", b.Binary, err, stderr.String())
 		}
+		printed := bytes.Clone(stdout.Bytes())
 		decoder := json.NewDecoder(&stdout)
 		if err := decoder.Decode(&b.description); err != nil {
-			return fmt.Errorf("what describe prints is not a description: %w\nsee the format in docs/protocol.md", err)
+			return fmt.Errorf("what describe prints is not a description: %w\nit begins with %q; see the format in docs/protocol.md",
+				err, abridged(printed))
 		}
 		if rest, err := io.ReadAll(io.MultiReader(decoder.Buffered(), &stdout)); err != nil || len(bytes.TrimSpace(rest)) > 0 {
 			return fmt.Errorf("describe prints %q after the JSON object; print nothing else to stdout", abridged(rest))

@@ -27,7 +27,8 @@ func faultChecks() []check {
 			var err error
 			for _, t := range types {
 				err = run(ctx, b, t)
-				if not := unseen(""); !errors.As(err, &not) {
+				not, after := unseen(""), untried("")
+				if !errors.As(err, &not) && !errors.As(err, &after) {
 					return err
 				}
 			}
@@ -302,6 +303,9 @@ func deploysThrough(ctx context.Context, b *bench) error {
 // meetInside performs until the first request that changes something meets the
 // fault. The channel closes when the call has ended.
 func (b *bench) meetInside(ctx context.Context, p *process, batch []sdk.Challenge, kind faultKind) (<-chan struct{}, context.CancelFunc, error) {
+	if err := b.possible(batch[0].Type); err != nil {
+		return nil, nil, err
+	}
 	met := b.world.faults.set(kind, -1, true)
 	performing, cancel := context.WithCancel(operation(ctx, "to-be-ended"))
 	ended := make(chan struct{})

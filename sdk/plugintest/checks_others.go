@@ -85,7 +85,7 @@ func (w *world) addForeign(c sdk.Challenge, inDir bool) error {
 	if inDir {
 		for _, name := range []string{"index.html", challengeDir + "/of-another-client"} {
 			if err := os.WriteFile(filepath.Join(w.dir, name), []byte("another's"), 0o644); err != nil {
-				return fmt.Errorf("put a file there that is another's: %w", err)
+				return fmt.Errorf("put a file there that is another's: %w", removed(err, "the directory of "+name+" in {dir}"))
 			}
 		}
 		return nil
@@ -143,6 +143,9 @@ func cannotWrite(ctx context.Context, b *bench) error {
 	if !b.world.used[placeDir] || b.WebrootPath != b.world.places[placeDir] {
 		return unseen("the suite cannot block the place of the responses: use {dir} in the settings")
 	}
+	if err := b.possible(sdk.HTTP01); err != nil {
+		return err
+	}
 	p, batch, err := b.start(ctx, sdk.HTTP01)
 	if err != nil {
 		return err
@@ -150,7 +153,7 @@ func cannotWrite(ctx context.Context, b *bench) error {
 	dir := filepath.Join(b.world.dir, challengeDir)
 	aside := filepath.Join(b.world.dir, ".aside")
 	if err := os.Rename(dir, aside); err != nil {
-		return fmt.Errorf("take the directory for challenges away: %w", err)
+		return fmt.Errorf("take the directory for challenges away: %w", removed(err, challengeDir+" in {dir}"))
 	}
 	putBack := func() error { return errors.Join(os.Remove(dir), os.Rename(aside, dir)) }
 	if err := os.WriteFile(dir, nil, 0o644); err != nil {

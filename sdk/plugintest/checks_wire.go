@@ -38,6 +38,9 @@ func wireChecks() []check {
 
 // unknownFields does the plugin's main work with greased messages.
 func unknownFields(ctx context.Context, b *bench) error {
+	if err := b.possible(configuring); err != nil {
+		return err
+	}
 	p, err := b.launch(ctx)
 	if err != nil {
 		return err

@@ -106,6 +106,9 @@ func keepsSecrets(ctx context.Context, b *bench) error {
 		return notApplicable("the plugin has no secret setting")
 	}
 	p, err := b.fresh(ctx)
+	if found := b.ears.all(); err != nil && len(found) > 0 { // in a check before this one
+		return errors.New(strings.Join(found, "\n"))
+	}
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ type process struct {
 
 // launch starts the plugin as a host does, not yet configured.
 func (b *bench) launch(ctx context.Context) (*process, error) {
+	if err := b.possible(launching); err != nil {
+		return nil, err
+	}
 	r := &runner{path: b.Binary, extra: append(b.environment(), client.LifelineEnv), exited: make(chan struct{}), heard: b.ears.hear}
 	c := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  client.Handshake(),
@@ -57,8 +60,8 @@ func (b *bench) launch(ctx context.Context) (*process, error) {
 	defer stop()
 	protocol, err := c.Client()
 	if err != nil {
-		return nil, fmt.Errorf("the plugin could not be started: %w\n"+
-			"print the handshake line to stdout before anything else, and nothing else ever; see docs/protocol.md", err)
+		return nil, notStarted{fmt.Errorf("the plugin could not be started: %w\n"+
+			"print the handshake line to stdout before anything else, and nothing else ever; see docs/protocol.md", err)}
 	}
 	connection, ok := protocol.(*plugin.GRPCClient)
 	if !ok {
@@ -93,6 +96,9 @@ func (b *bench) configuration(stateDir string) client.Configuration {
 
 // instance starts and configures the plugin with the settings of the suite.
 func (b *bench) instance(ctx context.Context, stateDir string) (*process, error) {
+	if err := b.possible(configuring); err != nil {
+		return nil, err
+	}
 	p, err := b.launch(ctx)
 	if err != nil {
 		return nil, err

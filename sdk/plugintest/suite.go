@@ -141,7 +141,7 @@ func Check(ctx context.Context, s Suite, report func(Step)) []Step {
 type check struct {
 	name       string
 	obligation string
-	// run returns nil, a notApplicable, or an error whose text tells the author
+	// run returns nil, a notApplicable, an unseen, an untried, or an error whose text tells the author
 	// what to change.
 	run func(context.Context, *bench) error
 }
@@ -179,6 +179,8 @@ type bench struct {
 	processes   []*process
 	closers     []func()
 	count       int
+	// causes are the failed checks by what cannot be tried since then.
+	causes map[string]string
 	// patience is how long something that must happen may take on a busy machine.
 	patience time.Duration
 }
@@ -203,7 +205,7 @@ func newBench(s Suite) (*bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the checks: %w", err)
 	}
-	b := &bench{Suite: s, dir: dir, patience: 30 * time.Second}
+	b := &bench{Suite: s, dir: dir, causes: map[string]string{}, patience: 30 * time.Second}
 	b.closers = append(b.closers, func() { _ = os.RemoveAll(dir) })
 	if err := errors.Join(b.makeWorld(), b.makeViews()); err != nil {
 		b.close()
@@ -231,13 +233,17 @@ func (b *bench) run(ctx context.Context, c check) Step {
 	b.world.faults.clear()
 	var na notApplicable
 	var un unseen
+	var after untried
 	switch {
+	case errors.As(err, &after):
+		step.Outcome, step.Text = NotApplicable, after.Error()
 	case errors.As(err, &na):
 		step.Outcome, step.Text = NotApplicable, na.Error()
 	case errors.As(err, &un):
 		step.Outcome, step.Text, step.Unseen = NotApplicable, un.Error(), true
 	case err != nil:
 		step.Outcome, step.Text, step.Mend = Failed, err.Error()+b.lastWords(), gradeOf(c.name).mend
+		b.remember(c.name, err)
 	}
 	b.processes = nil
 	return step
