@@ -132,15 +132,13 @@ var loaderReads = []string{"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/ld.so
 // childReads are what programs commonly want to know.
 var childReads = append([]string{"/etc/passwd", "/etc/group"}, loaderReads...)
 
-// policy is how a binary is launched with this sandbox. own are directories that
-// the process may use as it likes.
-func (b *binary) policy(args []string, s Sandbox, own ...string) sandbox.Policy {
+// policy is how a binary is launched with this sandbox.
+func (b *binary) policy(args []string, s Sandbox) sandbox.Policy {
 	p := sandbox.Policy{Path: b.path, Args: append([]string{b.path}, args...), Script: b.script}
 	if s.Confinement == nil {
 		return p
 	}
 	c := *s.Confinement
-	c.Write = append(slices.Clone(c.Write), own...)
 	switch {
 	case b.script:
 		c.Execute = append(append(slices.Clone(c.Execute), programs...), b.interpreter()...)

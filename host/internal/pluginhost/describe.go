@@ -93,7 +93,11 @@ func (h *Host) runDescribe(ctx context.Context, b *binary) ([]byte, error) {
 	// Its words are wanted for an error only: nobody has asked it to work yet.
 	pump := newLogPump(hclog.NewNullLogger(), h.masks)
 	defer pump.close(h.limits.reap)
-	p, err := launch(b, b.describePolicy(h.describeWrites...), h.environment(sdk.Description{}), false, out, pump.writer(), nil)
+	policy := b.describePolicy()
+	if err := h.enclose(&policy, h.describeWrites...); err != nil {
+		return nil, err
+	}
+	p, err := launch(b, policy, h.environment(sdk.Description{}), false, out, pump.writer(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +121,10 @@ func (h *Host) runDescribe(ctx context.Context, b *binary) ([]byte, error) {
 }
 
 // describePolicy is that of a plugin of which nothing is known yet: it may print.
-func (b *binary) describePolicy(writes ...string) sandbox.Policy {
+func (b *binary) describePolicy() sandbox.Policy {
 	c := &sandbox.Confinement{Write: []string{devNull}, Read: commonReads}
-	if b.script { // an interpreter may have its files anywhere, and helpers
-		c.Read, c.Execute, c.Children = nil, []string{"/"}, true
-	}
-	p := b.policy([]string{"describe"}, Sandbox{Confinement: c}, writes...)
+	c.Children = b.script // a shell script is little without them
+	p := b.policy([]string{"describe"}, Sandbox{Confinement: c})
 	p.Limits = c.Limits(nil)
 	return p
 }

@@ -20,7 +20,14 @@ type Options struct {
 	// Dirs are searched in order; see SearchPath.
 	Dirs []string
 	// StateDir gets one directory per instance, 0700.
-	StateDir    string
+	StateDir string
+	// Private are paths that no plugin in a sandbox may reach, whatever it
+	// declares; StateDir is one of them, but for the instance's own directory.
+	Private []string
+	// Shared are directories beside them that one who may read all may read, too.
+	// They are made before a process is confined, which can be granted only what
+	// is there.
+	Shared      []string
 	HostVersion string
 	// NonInteractive and Quiet: see sdk.Instance.
 	NonInteractive bool

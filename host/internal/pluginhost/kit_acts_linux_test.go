@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -231,6 +232,11 @@ func pidOf(pid func(*testing.T, *kitWorld) int, harm func(pid int) bool) func(*t
 	}
 }
 
+func limited(pid int) bool {
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	return err != nil || regexp.MustCompile(`(?m)^Max open files +77 `).Match(limits)
+}
+
 func traced(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return err != nil || !strings.Contains(string(status), "TracerPid:\t0\n")
@@ -256,6 +262,8 @@ var kitActs = []kitAct{
 	{name: "read the account key", plugin: "kit", act: "read", scene: file("state/accounts/ca/key.pem")},
 	{name: "read another instance's secret file", plugin: "kit", act: "read", scene: file("etc/secret")},
 	{name: "read another instance's state", plugin: "kit", act: "read", scene: file("state/plugins/another/file")},
+	{name: "read the account key, granted all files", plugin: "kit-read", act: "read", scene: file("state/accounts/ca/key.pem")},
+	{name: "read another instance's state, granted all files", plugin: "kit-read", act: "read", scene: file("state/plugins/another/file")},
 	{name: "read it by a hard link", plugin: "kit", act: "hard link", scene: file("etc/secret")},
 	{name: "read it by a symbolic link", plugin: "kit", act: "symlink", scene: file("etc/secret")},
 	{name: "list a directory", plugin: "kit", act: "list", scene: func(_ *testing.T, w *kitWorld) scene { return scene{arg: w.base} }},
@@ -286,6 +294,8 @@ var kitActs = []kitAct{
 	{name: "start another program", plugin: "kit", act: "execute", scene: plain("/bin/true")},
 	{name: "signal the host", plugin: "kit", act: "signal", scene: signalled},
 	{name: "signal the host, with children", plugin: "kit-children", act: "signal", scene: signalled, needs: 6},
+	{name: "limit its user's processes", plugin: "kit", act: "limit", scene: pidOf(victim, limited)},
+	{name: "limit its user's processes, with children", plugin: "kit-children", act: "limit", scene: pidOf(victim, limited)},
 	{name: "trace its user's processes", plugin: "kit", act: "trace", scene: pidOf(victim, traced)},
 	{name: "trace its user's processes, with children", plugin: "kit-children", act: "trace", scene: pidOf(victim, traced)},
 	{name: "look into the memory of its user's processes", plugin: "kit", act: "peek", scene: pidOf(victim, nil)},

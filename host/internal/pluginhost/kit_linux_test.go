@@ -77,7 +77,7 @@ func newKitWorld(t *testing.T, level sandbox.Level) *kitWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"kit", "kit-net", "kit-udp", "kit-children", "kit-write"} {
+	for _, name := range []string{"kit", "kit-net", "kit-udp", "kit-children", "kit-write", "kit-read"} {
 		path := filepath.Join(w.plugins, binaryPrefix+name)
 		w.write(t, path, string(program))
 		if err := os.Chmod(path, 0o700); err != nil {
@@ -95,7 +95,8 @@ func newKitWorld(t *testing.T, level sandbox.Level) *kitWorld {
 	t.Cleanup(func() { _ = w.granted.Close() })
 	w.Host = New(Options{
 		Dirs: []string{w.plugins}, StateDir: filepath.Join(base, "state", "plugins"), HostVersion: "test",
-		Log: hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Trace}),
+		Private: []string{filepath.Join(base, "state", "accounts")},
+		Log:     hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Trace}),
 	})
 	w.limits.describe, w.limits.start, w.limits.configure = time.Minute, time.Minute, time.Minute
 	t.Cleanup(func() {

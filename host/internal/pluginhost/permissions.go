@@ -113,16 +113,17 @@ func writable(path string, nearest bool) []string {
 	if at := strings.IndexByte(path, '{'); at >= 0 {
 		path, nearest = filepath.Dir(path[:at]+"x"), true
 	}
+	if path == "/" {
+		return nil
+	}
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
 		return []string{path}
 	case err == nil && info.Mode().IsRegular():
-		out := []string{filepath.Dir(path)}
-		if target, err := filepath.EvalSymlinks(path); err == nil {
-			out = append(out, filepath.Dir(target))
-		}
-		return out
+		// A link beside which the plugin may write may be the plugin's own: where
+		// it leads to is not granted.
+		return notRoot(filepath.Dir(path))
 	case err == nil:
 		return []string{path}
 	case !errors.Is(err, fs.ErrNotExist) || !nearest:
@@ -134,6 +135,14 @@ func writable(path string, nearest bool) []string {
 		}
 	}
 	return nil
+}
+
+// notRoot leaves the root out, which is never granted for writing.
+func notRoot(dir string) []string {
+	if resolved(dir) == "/" {
+		return nil
+	}
+	return []string{dir}
 }
 
 // sockets are paths, or "@" and a name.
@@ -195,22 +204,40 @@ func (b *binary) dynamic() bool {
 	return slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
-// interpreter gives where the interpreter of a script has its own files, as far
-// as that is elsewhere than the system's, and where the script has its own.
+// interpreter gives where a script has its own files, its interpreter, and where
+// that has its own as far as that is elsewhere than the system's: DIR/bin/python
+// uses DIR/lib. The first line is the script's own word; so nothing is opened by
+// it that holds more than programs.
 func (b *binary) interpreter() []string {
 	out := []string{filepath.Dir(b.path)}
 	line, _ := bufio.NewReader(io.NewSectionReader(b.file, 0, 4096)).ReadString('\n')
 	fields := strings.Fields(strings.TrimPrefix(line, "#!"))
-	if len(fields) == 0 {
+	if len(fields) == 0 || !filepath.IsAbs(fields[0]) {
 		return out
 	}
-	for _, path := range []string{fields[0], resolved(fields[0])} {
-		// DIR/bin/python uses DIR/lib.
-		if dir := filepath.Dir(filepath.Dir(path)); filepath.IsAbs(path) && dir != "/" {
+	target := resolved(fields[0])
+	if info, err := os.Stat(target); err != nil || !info.Mode().IsRegular() {
+		return out
+	}
+	out = append(out, target)
+	for _, path := range []string{filepath.Clean(fields[0]), target} {
+		bin := filepath.Dir(path)
+		if dir := resolved(filepath.Dir(bin)); filepath.Base(bin) == "bin" && !holdsMore(dir) {
 			out = append(out, dir)
 		}
 	}
 	return out
+}
+
+// holdsMore says whether a directory is known to hold other things than a
+// program with its libraries.
+func holdsMore(dir string) bool {
+	for _, inside := range []string{"/proc", "/sys", "/dev", "/etc", "/run"} {
+		if holds(inside, dir) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"/", "/boot", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib", "/var/tmp"}, dir)
 }
 
 func resolved(path string) string {

@@ -191,7 +191,10 @@ func (h *Host) policy(b *binary, d sdk.Description, s Spec, stateDir, sockets st
 		return sandbox.Policy{}, err
 	}
 	h.confined(s.Name, box)
-	p := b.policy(nil, box, stateDir, sockets)
+	p := b.policy(nil, box)
+	if err := h.enclose(&p, stateDir, sockets); err != nil {
+		return p, fmt.Errorf("start instance %s: %w", s.Name, err)
+	}
 	if p.User = u; box.Confinement != nil {
 		p.Limits = box.Confinement.Limits(u)
 	}

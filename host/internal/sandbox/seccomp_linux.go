@@ -52,6 +52,7 @@ var never = []uint32{
 // lonely are for programs that have processes beside them.
 var lonely = []uint32{
 	unix.SYS_SETPGID, unix.SYS_SETSID,
+	unix.SYS_SETPRIORITY, unix.SYS_IOPRIO_SET, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETATTR, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETSCHEDULER,
 	unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_MSGGET, unix.SYS_SEMGET, unix.SYS_MQ_OPEN,
 }
 
@@ -140,6 +141,7 @@ func newFilter(c Confinement, pid int) *filter {
 	f.refuse(eperm, never...)
 	f.refuse(eperm, neverHere...)
 	f.refuse(nosys, unix.SYS_CLONE3) // its flags are in memory, where a filter cannot look
+	f.limits(pid)
 	f.processes(c, pid)
 	f.sockets(c)
 	if !c.Attributes {
@@ -150,6 +152,16 @@ func newFilter(c Confinement, pid int) *filter {
 	}
 	f.ret(unix.SECCOMP_RET_ALLOW)
 	return f
+}
+
+// limits keeps a process from setting those of others, which can end them; 0 is
+// the process itself.
+func (f *filter) limits(pid int) {
+	f.when(unix.SYS_PRLIMIT64, func(f *filter) {
+		f.arg(0)
+		f.ifEqual(0, unix.SECCOMP_RET_ALLOW)
+		f.unlessEqual(uint32(pid), eperm) //nolint:gosec // as below
+	})
 }
 
 func (f *filter) processes(c Confinement, pid int) {

@@ -52,6 +52,7 @@ func main() {
 		"kit-net":      {ConnectTCP: connect},
 		"kit-udp":      {ConnectTCP: connect, UDP: true},
 		"kit-children": {Children: true},
+		"kit-read":     {Read: []sdk.Value{sdk.Literal("/")}},
 		"kit-write":    {Write: []sdk.Value{sdk.FromSetting("write")}},
 	}[name]
 	sdk.Serve(sdk.Plugin{
@@ -141,8 +142,11 @@ func (k *kit) acts() map[string]func(string) (string, error) {
 		"listen":  listen,
 		"execute": func(path string) (string, error) { return "", exec.Command(path).Run() },
 		"signal":  func(pid string) (string, error) { return "", unix.Kill(number(pid), unix.SIGUSR1) },
-		"trace":   trace,
-		"peek":    peek,
+		"limit": func(pid string) (string, error) {
+			return "", unix.Prlimit(number(pid), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 77, Max: 77}, nil)
+		},
+		"trace": trace,
+		"peek":  peek,
 		"grow": func(size string) (string, error) {
 			f, err := os.Create(filepath.Join(k.stateDir, "large"))
 			if err != nil {
