@@ -131,7 +131,7 @@ func (c *checker) spec(ctx context.Context, i config.Instance, d sdk.Description
 	for name, ref := range bound.Secrets {
 		names = append(names, name)
 		if secrets[name], err = config.ReadSecret(ctx, ref); err != nil {
-			errs = append(errs, i.At(name, "setting %s: %v", name, err))
+			errs = append(errs, i.AtSecret(name, err))
 			continue
 		}
 		c.secrets.Add(secrets[name])

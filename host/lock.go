@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 
@@ -112,7 +111,7 @@ func PluginVerify(ctx context.Context, b Base) error {
 		_, err := plugins.Describe(ctx, name) // verifies first
 		var missing *pluginhost.NotFoundError
 		if errors.As(err, &missing) {
-			err = fmt.Errorf("it is locked, but not installed: %w", fs.ErrNotExist)
+			err = sdk.Hint(errors.New("it is locked, but not installed"), "install it again, or remove its entry from %s", l.File(name))
 		}
 		b.Terminal.Verified(name, err)
 		if err != nil {

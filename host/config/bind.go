@@ -143,6 +143,15 @@ func (i Instance) At(setting, format string, args ...any) error {
 	return errorAt(i.Place(setting), "instance %s: %s", i.Name, fmt.Sprintf(format, args...))
 }
 
+// AtSecret makes an error of usage about a secret that could not be fetched, with
+// what to do.
+func (i Instance) AtSecret(setting string, err error) error {
+	if p := sdk.ProblemOf(err); p != nil && p.Hint != "" {
+		return i.At(setting, "setting %s: %v; %s", setting, err, p.Hint)
+	}
+	return i.At(setting, "setting %s: %v", setting, err)
+}
+
 func (v Value) typed(t sdk.SettingType) (any, error) {
 	if v.Text == nil {
 		return v.Any, v.quoted(t)

@@ -113,7 +113,7 @@ func ReadSecret(ctx context.Context, ref model.SecretRef) ([]byte, error) {
 		}
 		secret = []byte(value)
 	case ref.Command != "":
-		secret, err = fromCommand(ctx, ref)
+		secret, err = fromCommand(ctx, ref, commandLimit)
 	case ref.Credential != "":
 		dir := os.Getenv(credentialsVar)
 		if dir == "" {
@@ -161,8 +161,8 @@ func fromFile(ref model.SecretRef, path string) ([]byte, error) {
 }
 
 // fromCommand takes what a command prints. What it prints is in no error.
-func fromCommand(ctx context.Context, ref model.SecretRef) ([]byte, error) {
-	result, err := script.Run(ctx, script.Command{Name: "the " + ref.String(), Line: ref.Command, Limit: commandLimit, Output: maxSecret})
+func fromCommand(ctx context.Context, ref model.SecretRef, limit time.Duration) ([]byte, error) {
+	result, err := script.Run(ctx, script.Command{Name: "the " + ref.String(), Line: ref.Command, Limit: limit, Output: maxSecret})
 	switch {
 	case result.Exited && result.Code != 0:
 		why := strings.TrimSpace(strings.ToValidUTF8(result.Stderr, "?"))
@@ -170,6 +170,8 @@ func fromCommand(ctx context.Context, ref model.SecretRef) ([]byte, error) {
 			why = ": " + why
 		}
 		return nil, sdk.Hint(fmt.Errorf("the %s ended with exit status %d%s", ref, result.Code, why), "run it by hand, as the user that runs certwright")
+	case err != nil && ctx.Err() == nil && sdk.ProblemOf(err).Code == sdk.Timeout:
+		return nil, sdk.Hint(fmt.Errorf("the %s took longer than %s and was stopped", ref, limit), "run it by hand and see what it waits for")
 	case err != nil:
 		return nil, fmt.Errorf("the %s failed", ref)
 	case result.Cut:

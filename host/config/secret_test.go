@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/sdk"
@@ -64,6 +65,13 @@ func TestReadSecret(t *testing.T) {
 	_, err := ReadSecret(t.Context(), model.SecretRef{Credential: "plain"})
 	if p := sdk.ProblemOf(err); p == nil || !strings.Contains(p.Hint, "LoadCredential=plain:") {
 		t.Errorf("outside of systemd: %v", err)
+	}
+}
+
+func TestSlowCommand(t *testing.T) {
+	_, err := fromCommand(t.Context(), model.SecretRef{Command: "sleep 100"}, 10*time.Millisecond)
+	if err == nil || err.Error() != "the command sleep 100 took longer than 10ms and was stopped" {
+		t.Errorf("%v", err)
 	}
 }
 

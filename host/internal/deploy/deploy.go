@@ -202,7 +202,9 @@ func giveUp(ctx context.Context, works []*work, errs []error) []error {
 		if w.entry == nil {
 			return nil
 		}
-		w.Story.Warn(w.cert.Lineage, "putting %s back to what it served before", w.name())
+		if w.written || w.restarted {
+			w.Story.Warn(w.cert.Lineage, "putting %s back to what it served before", w.name())
+		}
 		if err := w.back(context.WithoutCancel(ctx)); err != nil {
 			// What is left has to be mended, so the journal keeps it.
 			return fmt.Errorf("put %s back to what it served before: %w", w.name(), err)

@@ -34,7 +34,9 @@ type work struct {
 	checkpoint sdk.Checkpoint
 	unsure     bool
 	rolledBack bool
-	restarted  bool
+	// written: something may have been, at the target.
+	written   bool
+	restarted bool
 	// stopped: the server did not run when it was to serve again.
 	stopped bool
 
@@ -112,11 +114,14 @@ func (w *work) stage(ctx context.Context) error {
 	for _, id := range w.cert.Identifiers {
 		name := id.String()
 		w.stageFor(id)
-		if err := w.told(w.target.Deploy(w.operation(ctx, "deploy "+name), w.deployment(name), w)); err != nil {
+		err := w.target.Deploy(w.operation(ctx, "deploy "+name), w.deployment(name), w)
+		w.written = w.written || broken(err)
+		if err := w.told(err); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		w.stageFor(w.cert.Identifiers...)
-		_, err := w.target.Save(w.operation(ctx, "save "+name), sdk.SaveRequest{}, w)
+		_, err = w.target.Save(w.operation(ctx, "save "+name), sdk.SaveRequest{}, w)
+		w.written = w.written || err == nil || broken(err)
 		if err := w.told(err); err != nil {
 			return fmt.Errorf("save %s: %w", name, err)
 		}

@@ -182,6 +182,14 @@ func (l *Lock) Files() []string {
 	return out
 }
 
+// File that locks a plugin; empty: none does.
+func (l *Lock) File(name string) string {
+	if p := l.plugins[name]; p != nil {
+		return p.file
+	}
+	return ""
+}
+
 // Version of a plugin that is locked; empty: it is not.
 func (l *Lock) Version(name string) string {
 	if p := l.plugins[name]; p != nil {

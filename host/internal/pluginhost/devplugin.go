@@ -38,6 +38,9 @@ func ParseDev(flags []string, reattach string) (Dev, error) {
 		if err != nil {
 			return d, fmt.Errorf("--dev-plugin %s: %w", flag, err)
 		}
+		if _, err := os.Stat(abs); errors.Is(err, fs.ErrNotExist) {
+			return d, noBinary(abs)
+		}
 		d.Binaries[name] = abs
 	}
 	var err error
@@ -96,7 +99,7 @@ func (h *Host) isDev(path string) bool {
 func (h *Host) openDev(path string) (*binary, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--dev-plugin: there is no %s; build it", path)
+		return nil, noBinary(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--dev-plugin: find %s: %w", path, err)
@@ -111,6 +114,10 @@ func (h *Host) openDev(path string) (*binary, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+func noBinary(path string) error {
+	return fmt.Errorf("--dev-plugin: there is no %s; build it", path)
 }
 
 func (h *Host) checkDev(b *binary, found string) error {

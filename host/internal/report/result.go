@@ -59,11 +59,19 @@ type OutcomesError struct {
 	Partial bool
 	// Usage says that every failure is a mistake of usage or configuration.
 	Usage bool
+	// Deployment says that every failure is one of a deployment: the certificates
+	// are there.
+	Deployment bool
 }
 
 func (e *OutcomesError) Error() string {
-	if e.All == 1 {
+	switch {
+	case e.All == 1 && e.Deployment:
+		return "a deployment failed"
+	case e.All == 1:
 		return "the certificate failed"
+	case e.Deployment:
+		return fmt.Sprintf("deployments of %d of %d certificates failed", e.Failed, e.All)
 	}
 	return fmt.Sprintf("%d of %d certificates failed", e.Failed, e.All)
 }
@@ -97,7 +105,7 @@ func onlyUsage(err error) bool {
 
 // Outcomes shows what became of each lineage and gives the run's error.
 func (t *Terminal) Outcomes(outcomes []model.Outcome) error {
-	failed, partial, usage := 0, false, true
+	failed, partial, usage, deployment := 0, false, true, true
 	for _, o := range outcomes {
 		parts := o.Parts()
 		partial = partial || parts.Failed < parts.All
@@ -108,17 +116,25 @@ func (t *Terminal) Outcomes(outcomes []model.Outcome) error {
 		}
 		if o.Err != nil {
 			failed++
-			usage = usage && onlyUsage(o.Err)
+			usage, deployment = usage && onlyUsage(o.Err), deployment && undeployed(o)
 			t.Error(o.Name, o.Err)
 		}
 	}
 	if failed > 0 {
-		return &OutcomesError{Failed: failed, All: len(outcomes), Partial: partial, Usage: usage}
+		return &OutcomesError{Failed: failed, All: len(outcomes), Partial: partial, Usage: usage, Deployment: deployment}
 	}
 	if len(outcomes) == 0 {
 		t.noCertificates()
 	}
 	return nil
+}
+
+// undeployed: there is a certificate, and a target that it did not come to.
+func undeployed(o model.Outcome) bool {
+	return (o.Issued || o.Action == model.Deploy) && o.Version != nil && slices.ContainsFunc(o.Tried, func(name string) bool {
+		t := o.Targets[name]
+		return t.Error != "" || t.Deployed != o.Version.Number
+	})
 }
 
 func (t *Terminal) outcome(o model.Outcome) {

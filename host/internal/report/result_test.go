@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,6 +176,28 @@ func TestFatal(t *testing.T) {
 		s.Fatal(&OutcomesError{Failed: 1, All: 3, Partial: true})
 		s.Fatal(&OutcomesError{Failed: 1, All: 1})
 	})
+}
+
+// A certificate that was issued has not failed, whatever its targets say.
+func TestFailedDeployments(t *testing.T) {
+	no := errors.New("no")
+	v := &model.Version{Number: 2}
+	good := map[string]model.Target{"web": {Deployed: 2}}
+	bad := map[string]model.Target{"web": {Deployed: 1, Error: "no"}}
+	undeployed := model.Outcome{Name: "a", Action: model.Renew, Issued: true, Version: v, Tried: []string{"web"}, Targets: bad, Err: no}
+	for want, list := range map[string][]model.Outcome{
+		"a deployment failed":                       {undeployed},
+		"deployments of 1 of 2 certificates failed": {undeployed, {Name: "b", Version: v, Targets: good}},
+		"2 of 2 certificates failed":                {undeployed, {Name: "b", Action: model.Issue, Err: no}},
+		"1 of 2 certificates failed":                {{Name: "a"}, {Name: "b", Action: model.Renew, Issued: true, Version: v, Tried: []string{"web"}, Targets: good, Err: no}},
+		"the certificate failed":                    {{Name: "b", Action: model.Renew, Version: v, Targets: bad, Err: no}},
+		"deployments of 1 of 3 certificates failed": {{Name: "c"}, {Name: "d"}, {Name: "e", Action: model.Deploy, Version: v, Tried: []string{"new"}, Err: no}},
+	} {
+		s := Terminal{Out: io.Discard, Err: io.Discard}
+		if err := s.Outcomes(list); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
 }
 
 func TestPlan(t *testing.T) {

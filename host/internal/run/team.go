@@ -270,7 +270,7 @@ func (e *Engine) member(ctx context.Context, configured config.Instance, bound m
 		names = append(names, name)
 		secret, err := config.ReadSecret(ctx, ref)
 		if err != nil {
-			errs = append(errs, configured.At(name, "setting %s: %v", name, err))
+			errs = append(errs, configured.AtSecret(name, err))
 			continue
 		}
 		e.Secrets.Add(secret)
