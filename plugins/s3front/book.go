@@ -61,6 +61,9 @@ type made struct {
 type madeFile struct {
 	Version int    `json:"v"`
 	Made    []made `json:"made"`
+	// Importing are the prints of what is being imported into ACM, or was when the
+	// process ended: its ARN is not known.
+	Importing []string `json:"importing,omitempty"`
 }
 
 var lineagePattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
@@ -113,40 +116,68 @@ func (b book) observe(lineage string, w *wanted) error {
 
 // made reads what was put into AWS.
 func (b book) made(lineage string) ([]made, error) {
-	path, err := b.file(lineage, ".made.json")
-	if err != nil {
-		return nil, err
-	}
-	var content madeFile
-	found, err := readJSON(path, &content)
-	if err != nil || !found {
-		return nil, err
-	}
-	if content.Version != bookVersion {
-		return nil, otherVersion(path, content.Version)
-	}
-	return content.Made, nil
+	content, _, err := b.madeFile(lineage)
+	return content.Made, err
 }
 
-// change changes what is known of what was put into AWS.
-func (b book) change(lineage string, change func([]made) []made) error {
-	before, err := b.made(lineage)
+// importing reads the prints of what may be in ACM under an ARN that nobody
+// lived to note.
+func (b book) importing(lineage string) ([]string, error) {
+	content, _, err := b.madeFile(lineage)
+	return content.Importing, err
+}
+
+func (b book) madeFile(lineage string) (content madeFile, path string, err error) {
+	if path, err = b.file(lineage, ".made.json"); err != nil {
+		return madeFile{}, "", err
+	}
+	found, err := readJSON(path, &content)
+	if err == nil && found && content.Version != bookVersion {
+		err = otherVersion(path, content.Version)
+	}
+	if err != nil {
+		return madeFile{}, path, err
+	}
+	return content, path, nil
+}
+
+// write changes what is known of what was put into AWS.
+func (b book) write(lineage string, change func(*madeFile)) error {
+	content, path, err := b.madeFile(lineage)
 	if err != nil {
 		return err
 	}
-	path, err := b.file(lineage, ".made.json")
-	if err != nil {
-		return err
-	}
-	after := change(slices.Clone(before))
-	if slices.Equal(before, after) {
+	before := madeFile{Made: slices.Clone(content.Made), Importing: slices.Clone(content.Importing)}
+	change(&content)
+	if slices.Equal(before.Made, content.Made) && slices.Equal(before.Importing, content.Importing) {
 		return nil
 	}
-	data, err := json.MarshalIndent(madeFile{Version: bookVersion, Made: after}, "", "  ")
+	content.Version = bookVersion
+	data, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
 		return err
 	}
 	return b.replace(path, data)
+}
+
+func (b book) change(lineage string, change func([]made) []made) error {
+	return b.write(lineage, func(f *madeFile) { f.Made = change(f.Made) })
+}
+
+// begin notes an import, before it is sent.
+func (b book) begin(lineage, leaf string) error {
+	return b.write(lineage, func(f *madeFile) {
+		if !slices.Contains(f.Importing, leaf) {
+			f.Importing = append(f.Importing, leaf)
+		}
+	})
+}
+
+// end forgets an import: it is known what has become of it.
+func (b book) end(lineage, leaf string) error {
+	return b.write(lineage, func(f *madeFile) {
+		f.Importing = slices.DeleteFunc(f.Importing, func(one string) bool { return one == leaf })
+	})
 }
 
 // add notes one, once, and as the current one if it is that. What is known of

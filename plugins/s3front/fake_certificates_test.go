@@ -113,7 +113,7 @@ func (f *fake) serveACM(w http.ResponseWriter, operation string, who signed, bod
 		list, all := []any{}, slices.Sorted(maps.Keys(f.acm))
 		at := slices.Index(all, in.NextToken) + 1
 		if len(in.Includes.KeyTypes) > 0 && at < len(all) {
-			list = append(list, map[string]any{"CertificateArn": all[at], "Type": "IMPORTED"})
+			list = append(list, map[string]any{"CertificateArn": all[at], "Type": "IMPORTED", "InUse": f.inUse(f.acm[all[at]])})
 			if at+1 < len(all) {
 				answer["NextToken"] = all[at]
 			}

@@ -166,36 +166,6 @@ func TestOtherKindOfKey(t *testing.T) {
 	equal(t, 1, len(cloud.acmCertificates()))
 }
 
-// A Restart that fails forgets nothing of what is served: the next renewal can be
-// taken back to it.
-func TestFailedRestartForgetsNothing(t *testing.T) {
-	cloud, _, f := deploying(t, byDefaultXML, "a.test")
-	f.settings.Store = inIAM
-	first := certificate(t, "a.test")
-	_, err := deploy(t.Context(), f, first, "1")
-	must(t, err)
-	succeeded(t, f, "a.test")
-	known, err := f.book.made("a.test")
-	must(t, err)
-	cloud.next("GetServerCertificate", 1000, answers("iam", http.StatusInternalServerError, "ServiceFailure"))
-	if p := problem(t, f.next(t).Restart(operation(t.Context(), "a.test", "2"), &recorder{})); p.Retry != sdk.RetryLater {
-		t.Errorf("%+v", p)
-	}
-	cloud.calm()
-	now, err := f.book.made("a.test")
-	must(t, err)
-	equal(t, known, now)
-	f = f.next(t)
-	second := certificate(t, "a.test")
-	_, err = deploy(t.Context(), f, second, "3")
-	must(t, err)
-	succeeded(t, f, "a.test")
-	cloud.shows(t, "a.test", second.LeafPEM)
-	rolledBack(t, f.next(t), "a.test", "r")
-	cloud.shows(t, "a.test", first.LeafPEM)
-	equal(t, 1, len(cloud.iamCertificates()))
-}
-
 // What is in use still is not deleted, and is by a later run.
 func TestInUseStill(t *testing.T) {
 	for _, store := range []string{inACM, inIAM} {

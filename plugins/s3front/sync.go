@@ -111,11 +111,12 @@ func (f *front) wait(ctx context.Context, ids []string, changed bool, r sdk.Repo
 // sweep deletes what this instance has put into AWS for the certificate and is
 // not served any more. What something serves still is tried another time.
 func (f *front) sweep(ctx context.Context, lineage string, r sdk.Reporter) error {
+	lost := f.lost(ctx, lineage, r)
 	all, err := f.book.made(lineage)
 	if err != nil {
-		return err
+		return errors.Join(lost, err)
 	}
-	var errs []error
+	errs := []error{lost}
 	for _, one := range all {
 		if one.Current {
 			continue

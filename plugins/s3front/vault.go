@@ -74,7 +74,7 @@ func (f *front) placeInACM(ctx context.Context, lineage string, m material) (sou
 		one.Current = true
 		return source{byACM, one.ID}, f.book.add(lineage, one)
 	}
-	arn, err := f.importNew(ctx, m)
+	arn, err := f.importNew(ctx, lineage, m)
 	if err != nil {
 		return source{}, err
 	}
@@ -82,24 +82,25 @@ func (f *front) placeInACM(ctx context.Context, lineage string, m material) (sou
 	if err := f.book.add(lineage, made{Store: inACM, ID: arn, Kind: kind, Current: true}); err != nil {
 		return source{}, err
 	}
-	return source{byACM, arn}, f.edits.Store().Forget(noteOf(m))
+	return source{byACM, arn}, f.book.end(lineage, m.print())
 }
-
-// noteOf is the note of an import whose ARN is not known yet.
-func noteOf(m material) string { return "import " + m.print() }
 
 // importNew imports under a new ARN. Nothing tells AWS that a second request is
 // the same as the first, so what may have been imported, by a request whose
 // answer was lost or by a run that was killed before it could note the ARN, is
 // looked for by its content.
-func (f *front) importNew(ctx context.Context, m material) (arn string, err error) {
-	unsure := f.edits.Store().Noted(noteOf(m))
-	if err := f.edits.Store().Note(noteOf(m)); err != nil {
+func (f *front) importNew(ctx context.Context, lineage string, m material) (arn string, err error) {
+	begun, err := f.book.importing(lineage)
+	if err != nil {
+		return "", err
+	}
+	unsure := slices.Contains(begun, m.print())
+	if err := f.book.begin(lineage, m.print()); err != nil {
 		return "", err
 	}
 	err = f.cloud.eventually(ctx, f.patience.settle, func() (again bool, err error) {
 		if unsure {
-			if arn, err = f.cloud.searchACM(ctx, m); err != nil || arn != "" {
+			if arn, err = f.cloud.searchACM(ctx, m.equal); err != nil || arn != "" {
 				return false, failure(err, "look in ACM for what was imported already")
 			}
 		}
@@ -156,9 +157,35 @@ func blocks(text string) []byte {
 	return out
 }
 
-// searchACM looks for an imported certificate by its content. Without Includes
-// ACM lists only those with RSA keys of 1024 and 2048 bits.
-func (c *cloud) searchACM(ctx context.Context, m material) (string, error) {
+// lost looks for what was imported by a process that was killed before it could
+// note the ARN, when another certificate is wanted by now: it is to be deleted.
+func (f *front) lost(ctx context.Context, lineage string, r sdk.Reporter) error {
+	begun, err := f.book.importing(lineage)
+	if err != nil {
+		return err
+	}
+	for _, leaf := range begun {
+		arn, err := f.cloud.searchACM(ctx, func(there material) bool { return there.print() == leaf })
+		if err != nil {
+			return failure(err, "look in ACM for what was imported and is not known")
+		}
+		if arn != "" {
+			if err := f.book.add(lineage, made{Store: inACM, ID: arn}); err != nil {
+				return err
+			}
+			r.Progress("", "found in ACM what an interrupted import has left: "+arn)
+		}
+		if err := f.book.end(lineage, leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// searchACM looks for an imported certificate by its content. What something
+// uses is somebody else's: nobody knows the ARN of what is looked for. Without
+// Includes ACM lists only those with RSA keys of 1024 and 2048 bits.
+func (c *cloud) searchACM(ctx context.Context, wanted func(material) bool) (string, error) {
 	pages := acm.NewListCertificatesPaginator(c.acm, &acm.ListCertificatesInput{
 		Includes: &acmtypes.Filters{KeyTypes: acmtypes.KeyAlgorithm("").Values()},
 	})
@@ -168,14 +195,14 @@ func (c *cloud) searchACM(ctx context.Context, m material) (string, error) {
 			return "", err
 		}
 		for _, s := range page.CertificateSummaryList {
-			if s.Type != acmtypes.CertificateTypeImported {
+			if s.Type != acmtypes.CertificateTypeImported || aws.ToBool(s.InUse) {
 				continue
 			}
 			there, err := c.inACM(ctx, aws.ToString(s.CertificateArn))
 			if err != nil && !gone(err) {
 				return "", err
 			}
-			if err == nil && there.equal(m) {
+			if err == nil && wanted(there) {
 				return aws.ToString(s.CertificateArn), nil
 			}
 		}
