@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -88,19 +89,32 @@ func proc(name, holds string, pid func(*testing.T, *kitWorld) int) func(*testing
 
 func ownPid(*testing.T, *kitWorld) int { return os.Getpid() }
 
-// victim is a process of the same user, outside all sandboxes. It cannot be
-// waited for while it is traced, so it ends with the world.
+// victim is a process of the same user, outside all sandboxes, that lets everybody
+// trace it. It cannot be waited for while it is traced, so it ends with the world.
 func victim(t *testing.T, w *kitWorld) int {
 	t.Helper()
-	cmd := exec.Command("sleep", "600")
-	cmd.Env = []string{"SECRET=" + secretText}
+	cmd := exec.Command(filepath.Join(w.plugins, binaryPrefix+"kit-net")) // "kit" replaces itself
+	cmd.Env = []string{"SECRET=" + secretText, "KIT_VICTIM=1"}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe() // it ends with this process
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	w.atEnd = append(w.atEnd, func() {
+		_ = in.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+		t.Fatalf("the process that is to be traced is not ready: %v", err)
+	}
 	return cmd.Process.Pid
 }
 
@@ -304,6 +318,23 @@ var kitActs = []kitAct{
 	{name: "write a file beyond its limit", plugin: "kit", act: "grow", scene: plain(fmt.Sprint(1 << 30))},
 	{name: "use memory beyond its limit", plugin: "kit", act: "allocate", scene: plain(fmt.Sprint(4 << 30))},
 	{name: "reserve addresses beyond its limit", plugin: "kit", act: "allocate", scene: plain(fmt.Sprint(1 << 40))},
+}
+
+// refusedByMachine are errors of acts that a machine may refuse to everybody, by its
+// settings or because it is a container: there nothing can be proven of them.
+var refusedByMachine = map[string][]string{
+	// kernel.yama.ptrace_scope 2 and 3, seccomp profiles of containers
+	"trace its user's processes":                   {"EPERM"},
+	"trace its user's processes, with children":    {"EPERM"},
+	"look into the memory of its user's processes": {"EPERM", "ENOSYS"},
+	"read the environment of its user's processes": {"EACCES", "EPERM"},
+	"enter a namespace of its own":                 {"EPERM", "ENOSYS"},
+	"use the kernel's keyrings":                    {"EPERM", "ENOSYS", "EDQUOT"},
+	"connect by MPTCP":                             {"EPROTONOSUPPORT", "ENOPROTOOPT"}, // net.mptcp.enabled
+	"listen by MPTCP":                              {"EPROTONOSUPPORT", "ENOPROTOOPT"},
+	"use memory beyond its limit":                  {"ENOMEM"}, // vm.overcommit_memory 2, ulimit -v
+	"reserve addresses beyond its limit":           {"ENOMEM"},
+	"write a file beyond its limit":                {"EFBIG"}, // ulimit -f
 }
 
 // possible are those that the user of this process can do without a sandbox.

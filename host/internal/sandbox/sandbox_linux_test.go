@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,6 +72,33 @@ func try(t *testing.T, p Policy, args ...string) string {
 		return err.Error()
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// refusedByMachine are errors of actions that a machine may refuse to everybody, by
+// its settings or because it is a container: there nothing can be proven of them.
+var refusedByMachine = map[string][]string{
+	"namespace": {"EPERM", "EACCES", "ENOSPC", "EINVAL", "ENOSYS"}, // user.max_user_namespaces, AppArmor, containers
+	"clone3":    {"ENOSYS", "EPERM"},                               // containers
+	"ptrace":    {"EPERM"},                                         // kernel.yama.ptrace_scope 2 and 3, containers
+	"steal":     {"EPERM", "ENOSYS"},
+	"read":      {"EACCES", "EPERM"}, // of /proc/PID/mem: as ptrace
+	"uring":     {"EPERM", "ENOSYS"}, // kernel.io_uring_disabled, containers
+	"mptcp":     {"EPROTONOSUPPORT", "ENOPROTOOPT"},
+	"fastopen":  {"EOPNOTSUPP"}, // net.ipv4.tcp_fastopen
+	"device":    {"EPERM"},
+	"setxattr":  {"EOPNOTSUPP"}, // a file system without attributes
+}
+
+// tryFree runs the probe without what would refuse its action.
+func tryFree(t *testing.T, p Policy, want string, args ...string) {
+	t.Helper()
+	switch got := try(t, p, args...); {
+	case got == want:
+	case slices.Contains(refusedByMachine[args[0]], got) && (args[0] != "read" || strings.HasPrefix(args[1], "/proc/")):
+		t.Logf("nothing is proven of %v: without a sandbox this machine refuses it, too, with %s", args, got)
+	default:
+		t.Errorf("%v without a sandbox: %s, want %s", args, got, want)
+	}
 }
 
 // confined is a policy of all that this kernel has.
@@ -210,8 +238,8 @@ func TestDevice(t *testing.T) {
 		t.Error(got)
 	}
 	policy.Confinement = nil
-	if got := try(t, policy, "device", p.at("null")); os.Geteuid() == 0 && got != "ok" {
-		t.Errorf("without a sandbox: %s", got)
+	if os.Geteuid() == 0 {
+		tryFree(t, policy, "ok", "device", p.at("null"))
 	}
 }
 
@@ -249,9 +277,8 @@ func TestAttributes(t *testing.T) {
 		if got := try(t, confined(t, c), action, p.at("in/file")); got != want {
 			t.Errorf("%s of one that may change what it opens: %s, want %s", action, got, want)
 		}
-		if c.Children = true; try(t, confined(t, c), action, p.at("in/file")) != "ok" {
-			t.Errorf("%s is refused although it was granted", action)
-		}
+		c.Children = true
+		tryFree(t, confined(t, c), "ok", action, p.at("in/file"))
 	}
 }
 
@@ -364,9 +391,7 @@ func TestSockets(t *testing.T) {
 		for _, args := range [][]string{
 			{"connect", s.other}, {"bind", "0"}, {"mptcp", s.other}, {"udp", s.udp}, {"unix", s.path}, {"unix", s.abstract}, {"fastopen", s.other},
 		} {
-			if got := try(t, Policy{User: u}, args...); got != "ok" {
-				t.Errorf("%v without a sandbox: %s", args, got)
-			}
+			tryFree(t, Policy{User: u}, "ok", args...)
 		}
 	})
 }
