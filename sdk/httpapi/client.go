@@ -71,7 +71,8 @@ type Request struct {
 	Header http.Header
 	Body   []byte
 	// Repeatable says that the same request twice does what one does, so that it
-	// is sent again after a connection that broke or a status of 5xx. GET, HEAD,
+	// is sent again after a connection that broke or a status of 5xx. Any request
+	// is after a 429. GET, HEAD,
 	// PUT and DELETE are that by definition (RFC 9110 section 9.2.2).
 	Repeatable bool
 }
@@ -202,8 +203,7 @@ func (p policy) retry(ctx context.Context, answer *http.Response, err error) (bo
 		return false, nil
 	}
 	switch {
-	case answer.StatusCode == http.StatusTooManyRequests,
-		answer.StatusCode == http.StatusServiceUnavailable && told:
+	case answer.StatusCode == http.StatusTooManyRequests:
 		return true, nil // refused before anything was done
 	case answer.StatusCode >= 500 && answer.StatusCode != http.StatusNotImplemented:
 		return p.repeatable(), nil

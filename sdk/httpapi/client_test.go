@@ -101,7 +101,8 @@ func TestSentAgain(t *testing.T) {
 		code    sdk.Code
 	}{
 		{"429 then 200", Request{Method: "POST", Body: []byte("x")}, []func(http.ResponseWriter){busy, busy}, 3, ""},
-		{"503 with a time, POST", Request{Method: "POST"}, []func(http.ResponseWriter){full}, 2, ""},
+		{"503 with a time, POST", Request{Method: "POST"}, []func(http.ResponseWriter){full}, 1, sdk.Unavailable},
+		{"503 with a time, POST that may be repeated", Request{Method: "POST", Repeatable: true}, []func(http.ResponseWriter){full}, 2, ""},
 		{"503 without, POST", Request{Method: "POST"}, []func(http.ResponseWriter){status(503, "")}, 1, sdk.Unavailable},
 		{"502, GET", Request{}, []func(http.ResponseWriter){down}, 2, ""},
 		{"502, POST", Request{Method: "POST"}, []func(http.ResponseWriter){down}, 1, sdk.Unavailable},
