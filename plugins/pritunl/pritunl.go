@@ -90,8 +90,11 @@ func (p *pritunl) isOurs(fingerprint string) bool {
 	})
 }
 
-// Health asks for the settings.
-func (p *pritunl) Health(ctx context.Context, _ bool) error {
+// Health asks for the settings, with deep only: a slow API makes no plugin ill.
+func (p *pritunl) Health(ctx context.Context, deep bool) error {
+	if !deep {
+		return nil
+	}
 	now, err := p.api.get(ctx)
 	if err == nil {
 		err = now.mayReplace()

@@ -198,6 +198,17 @@ func TestSlow(t *testing.T) {
 	}
 }
 
+// Without deep nobody is asked: the host ends a plugin that does not say soon
+// that it is well.
+func TestHealthAsksNobody(t *testing.T) {
+	f := newFake(t)
+	p := plugin(t, f.instance(), t.TempDir())
+	must(t, p.Health(t.Context(), false))
+	equal(t, 0, len(f.requests()))
+	must(t, p.Health(t.Context(), true))
+	equal(t, 1, len(f.requests()))
+}
+
 // A web server that goes on with its old certificate is noticed, and the old
 // setting comes back.
 func TestNeverServed(t *testing.T) {

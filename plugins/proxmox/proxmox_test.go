@@ -213,12 +213,16 @@ func TestUntrusted(t *testing.T) {
 	equal(t, 0, len(f.requests()))
 }
 
+// Without deep nobody is asked: the host ends a plugin that does not say soon
+// that it is well.
 func TestHealth(t *testing.T) {
 	f := newFake(t, "pve1")
 	must(t, plugin(t, f.settings("pve1"), t.TempDir()).Health(t.Context(), true))
 	f.tokens[goodToken] = fakeToken{secret: goodSecret}
 	p := plugin(t, f.settings("pve1"), t.TempDir())
+	f.requests()
 	must(t, p.Health(t.Context(), false))
+	equal(t, 0, len(f.requests()))
 	wantError(t, p.Health(t.Context(), true), sdk.PermissionDenied, "Sys.Modify on /nodes/pve1")
 }
 
