@@ -42,7 +42,8 @@ type wanted struct {
 
 // there is what Pritunl has because of us.
 type there struct {
-	// Before is what it had before our first certificate, its key included.
+	// Before is what somebody else had put there last, its key included, or
+	// nothing: what a rollback returns to in the end.
 	Before pair `json:"before"`
 	// Ours are the fingerprints of all that we have put there, the newest last.
 	Ours []string `json:"ours"`
@@ -224,6 +225,9 @@ func (p *pritunl) bring(ctx context.Context, lineage string, w wanted, t *there,
 	}
 	mark := printOf(&w.Cert)
 	if !now.is(w) {
+		if !slices.Contains(t.Ours, printOf(now.Cert)) {
+			t.Before = now.pair // somebody has replaced ours
+		}
 		t.note(mark)
 		if err := p.remote.Keep(lineage, t); err != nil {
 			return err

@@ -115,6 +115,23 @@ func TestReplacedBySomebodyElse(t *testing.T) {
 	}
 }
 
+// What somebody else puts there between two deployments is not lost: it is what
+// the last rollback brings back, with its key.
+func TestReplacedAndRenewed(t *testing.T) {
+	f, state := newFake(t), t.TempDir()
+	first, second, foreign := issued(t, "a.test"), issued(t, "a.test"), issued(t, "foreign.test")
+	must(t, deploy(t.Context(), plugin(t, f.instance(), state), first, "1", &recorder{}))
+	f.give(t, foreign.FullchainPEM, foreign.KeyPEM)
+	write(t, f.caFile, string(foreign.ChainPEM))
+	must(t, deploy(t.Context(), plugin(t, f.instance(), state), second, "2", &recorder{}))
+	equal(t, string(second.LeafPEM), shown(t, f.address()))
+	must(t, back(t.Context(), plugin(t, f.instance(), state), "a.test", "2", &recorder{}))
+	equal(t, string(first.LeafPEM), shown(t, f.address()))
+	must(t, back(t.Context(), plugin(t, f.instance(), state), "a.test", "1", &recorder{}))
+	equal(t, [2]string{trimmed(foreign.FullchainPEM), trimmed(foreign.KeyPEM)}, [2]string{f.has("server_cert"), f.has("server_key")})
+	equal(t, string(foreign.LeafPEM), shown(t, f.address()))
+}
+
 // Two certificates in one place are refused.
 func TestSecondCertificate(t *testing.T) {
 	f := newFake(t)
