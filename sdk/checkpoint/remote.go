@@ -44,6 +44,8 @@ type wanted struct{ record []byte }
 const (
 	wantedDir = "wanted"
 	thereDir  = "there"
+	// begun begins the name of a record that is being written.
+	begun = ".new-"
 )
 
 // NewRemote opens the records in an instance's state directory and undoes what
@@ -63,7 +65,24 @@ func NewRemote[W, T any](ctx context.Context, stateDir string, step func(what st
 	if err != nil {
 		return nil, fmt.Errorf("open the records in %s: %w", stateDir, err)
 	}
-	return &Remote[W, T]{edits: NewEdits[wanted](ctx, store), dir: dir}, nil
+	r := &Remote[W, T]{edits: NewEdits[wanted](ctx, store), dir: dir}
+	if err := r.sweep(); err != nil {
+		return nil, fmt.Errorf("open the records in %s: %w", stateDir, err)
+	}
+	return r, nil
+}
+
+// sweep removes what a killed process had begun to write in place of a record:
+// it may hold a private key.
+func (r *Remote[W, T]) sweep() error {
+	entries, err := os.ReadDir(filepath.Join(r.dir, thereDir))
+	errs := []error{err}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), begun) {
+			errs = append(errs, os.Remove(filepath.Join(r.dir, thereDir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Stage is for Deploy: it takes what is wanted for the operation's certificate.
@@ -201,7 +220,7 @@ func replaceFile(path string, content any) error {
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	temp, err := os.CreateTemp(filepath.Dir(path), begun+"*")
 	if err != nil {
 		return err
 	}

@@ -147,6 +147,20 @@ func TestRemoteKeepsWhatIsThere(t *testing.T) {
 	equal(t, []string{"b"}, synced) // nothing of c is left
 }
 
+// What a killed process had begun to write may hold a key: the next one removes
+// it, and the records stay.
+func TestRemoteRemovesWhatWasBegun(t *testing.T) {
+	state := t.TempDir()
+	must(t, remote(t, state).Keep("a", &isThere{[]int{1}}))
+	must(t, os.WriteFile(filepath.Join(state, "there", ".new-123"), []byte("half of a"), 0o600))
+	kept, err := remote(t, state).There("a")
+	must(t, err)
+	equal(t, &isThere{[]int{1}}, kept)
+	entries, err := os.ReadDir(filepath.Join(state, "there"))
+	must(t, err)
+	equal(t, 1, len(entries))
+}
+
 func TestRemoteRefusesNamesThatAreNone(t *testing.T) {
 	r := remote(t, t.TempDir())
 	for _, name := range []string{"", ".", "..", "../x", "a/b", ".hidden"} {
