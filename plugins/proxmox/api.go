@@ -76,6 +76,21 @@ func (a api) custom(ctx context.Context, node string) (*certificate, error) {
 	return nil, nil //nolint:nilnil // no certificate, no error
 }
 
+// members are the names of the cluster's nodes, those that are off too.
+func (a api) members(ctx context.Context) ([]string, error) {
+	var answer struct {
+		Data []struct {
+			Node string `json:"node"`
+		}
+	}
+	err := a.client.JSON(ctx, http.MethodGet, "nodes", nil, &answer)
+	var names []string
+	for _, n := range answer.Data {
+		names = append(names, n.Node)
+	}
+	return names, err
+}
+
 // upload puts a custom certificate into a node and has its pveproxy restarted.
 func (a api) upload(ctx context.Context, node string, w wanted, force bool) error {
 	form := url.Values{"certificates": {w.Fullchain}, "key": {w.Key}, "restart": {"1"}, "force": {"0"}}

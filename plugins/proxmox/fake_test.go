@@ -217,6 +217,13 @@ func (f *fake) answer(r *http.Request, form url.Values) (int, string, map[string
 		}
 		return 200, "OK", map[string]any{"data": map[string]any{path: privileges}}
 	}
+	if r.URL.Path == "/api2/json/nodes" && r.Method == http.MethodGet {
+		var list []any
+		for name := range f.nodes {
+			list = append(list, map[string]any{"type": "node", "id": "node/" + name, "node": name, "status": "online"})
+		}
+		return 200, "OK", map[string]any{"data": list}
+	}
 	if len(parts) != 4 || parts[0] != "nodes" || parts[2] != "certificates" {
 		return 501, "Method '" + r.Method + " " + r.URL.Path + "' not implemented", nil
 	}

@@ -300,7 +300,11 @@ func (p *proxmox) takeAway(ctx context.Context, lineage string, t *there, r sdk.
 				r.Progress("", "the node "+name+" is back at its built-in certificate: the custom one that it had before could not be brought back")
 			}
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case p.left(ctx, name):
+			r.Progress("", "the node "+name+" has left the cluster, so its certificate is left as it is")
+		default:
 			errs = append(errs, fmt.Errorf("node %s: %w", name, err))
 		}
 	}
@@ -308,6 +312,12 @@ func (p *proxmox) takeAway(ctx context.Context, lineage string, t *there, r sdk.
 		return err
 	}
 	return p.remote.Keep(lineage, nil)
+}
+
+// left says whether a node is in the cluster no more; in doubt it is.
+func (p *proxmox) left(ctx context.Context, name string) bool {
+	members, err := p.api.members(ctx)
+	return err == nil && len(members) > 0 && !slices.Contains(members, name)
 }
 
 // fingerprintOf is empty if there is no certificate.

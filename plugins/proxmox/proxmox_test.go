@@ -201,6 +201,30 @@ func TestOneNodeFails(t *testing.T) {
 	equal(t, [2]string{}, f.custom("pve1"))
 }
 
+// A node that has left the cluster does not keep a rollback from its end; one that
+// only fails does.
+func TestNodeThatLeft(t *testing.T) {
+	t.Parallel()
+	f, state := newFake(t, "pve1", "pve2"), t.TempDir()
+	s := f.settings("pve1", "pve2")
+	must(t, deploy(t.Context(), plugin(t, s, state), issued(t, "a.test"), "1", &recorder{}))
+	f.fail(fault{method: "GET", status: 403})
+	wantError(t, back(t.Context(), plugin(t, s, state), "a.test", "1", &recorder{}), sdk.PermissionDenied, "node pve1")
+	f.mu.Lock()
+	delete(f.nodes, "pve2")
+	f.mu.Unlock()
+	s.Nodes = []string{"pve1"}
+	r := &recorder{}
+	must(t, back(t.Context(), plugin(t, s, state), "a.test", "1", r))
+	equal(t, [2]string{}, f.custom("pve1"))
+	if !strings.Contains(r.story(), "pve2 has left the cluster") {
+		t.Errorf("%q", r.story())
+	}
+	f.requests()
+	must(t, back(t.Context(), plugin(t, s, state), "a.test", "0", r))
+	equal(t, 0, len(f.requests()))
+}
+
 // Another pin, or no trust at all, is an error before any secret is sent.
 func TestUntrusted(t *testing.T) {
 	f := newFake(t, "pve1")
