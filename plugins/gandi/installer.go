@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,12 +36,14 @@ type upload struct {
 	ID          int    `json:"id"`
 }
 
-// pending names the certificates that were there before: the one that is there
-// besides them is ours.
+// pending names the certificates that were there before: ours is one that is
+// there besides them, and ends when ours does.
 type pending struct {
 	Fingerprint string   `json:"fingerprint"`
 	Names       []string `json:"names"`
 	Known       []int    `json:"known"`
+	// Expires is the end of its validity.
+	Expires time.Time `json:"expires"`
 }
 
 // settleLimit bounds the wait until Gandi has taken a certificate into use.
@@ -151,12 +155,16 @@ func (g *gandi) ensure(ctx context.Context, lineage string, w wanted) (int, erro
 		return 0, err
 	}
 	t.Ours = slices.DeleteFunc(t.Ours, func(u upload) bool { return u.Fingerprint == w.Fingerprint })
-	t.Pending = &pending{Fingerprint: w.Fingerprint, Names: w.Names, Known: ids(there)}
+	t.Pending = &pending{Fingerprint: w.Fingerprint, Names: w.Names, Known: ids(there), Expires: w.expires()}
 	if err := g.records.Keep(lineage, t); err != nil {
 		return 0, err
 	}
 	g.step("create")
 	h, err := g.rpc.create(ctx, w.Fullchain, w.Key)
+	if refused(err) { // so what is there later is somebody else's
+		t.Pending = nil
+		return 0, errors.Join(err, g.records.Keep(lineage, t))
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -193,14 +201,84 @@ func (g *gandi) settled(ctx context.Context, lineage string) (*hosted, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range there {
-		ours := slices.ContainsFunc(t.Ours, func(u upload) bool { return u.ID == h.ID })
-		if !ours && !slices.Contains(t.Pending.Known, h.ID) {
-			t.Ours = append(t.Ours, upload{t.Pending.Fingerprint, h.ID})
-		}
+	held, err := g.held()
+	if err != nil {
+		return nil, err
+	}
+	there = slices.DeleteFunc(there, func(h hostedCert) bool {
+		return held[h.ID] || slices.Contains(t.Pending.Known, h.ID) || !h.endsAt(t.Pending.Expires)
+	})
+	// Of several, nobody could tell which one is ours: rather is one left over
+	// than somebody else's deleted.
+	if len(there) == 1 {
+		t.Ours = append(t.Ours, upload{t.Pending.Fingerprint, there[0].ID})
 	}
 	t.Pending = nil
 	return t, g.records.Keep(lineage, t)
+}
+
+// held are the IDs of what is ours, of all certificates.
+func (g *gandi) held() (map[int]bool, error) {
+	lineages, err := g.records.Lineages()
+	if err != nil {
+		return nil, err
+	}
+	out := map[int]bool{}
+	for _, l := range lineages {
+		t, err := g.records.There(l)
+		if err != nil {
+			return nil, err
+		}
+		if t != nil {
+			for _, u := range t.Ours {
+				out[u.ID] = true
+			}
+		}
+	}
+	return out, nil
+}
+
+// deleteOthers deletes those for the same names that are nobody's here.
+func (g *gandi) deleteOthers(ctx context.Context, names []string) error {
+	lineages, err := g.records.Lineages()
+	if err != nil {
+		return err
+	}
+	for _, l := range lineages {
+		if _, err := g.settled(ctx, l); err != nil {
+			return err
+		}
+	}
+	held, err := g.held()
+	if err != nil {
+		return err
+	}
+	there, err := g.rpc.hostedFor(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, h := range there {
+		if held[h.ID] {
+			continue
+		}
+		if err := g.rpc.delete(ctx, h.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expires is the end of the certificate's validity; zero: it cannot be read.
+func (w wanted) expires() time.Time {
+	block, _ := pem.Decode([]byte(w.Fullchain))
+	if block == nil {
+		return time.Time{}
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return time.Time{} // Gandi says what is wrong with it
+	}
+	return leaf.NotAfter
 }
 
 // inUse waits until Gandi has taken a certificate into use.
@@ -266,10 +344,8 @@ func (g *gandi) prune(ctx context.Context, lineage string, others bool) error {
 	if t, err = g.settled(ctx, lineage); err != nil {
 		return err
 	}
-	keep := 0
 	for _, u := range slices.Clone(t.Ours) {
 		if u.Fingerprint == w.Fingerprint {
-			keep = u.ID
 			continue
 		}
 		g.step("delete")
@@ -287,18 +363,7 @@ func (g *gandi) prune(ctx context.Context, lineage string, others bool) error {
 	if !others {
 		return nil
 	}
-	there, err := g.rpc.hostedFor(ctx, w.Names)
-	if err != nil {
-		return err
-	}
-	for _, h := range there {
-		if h.ID != keep {
-			if err := g.rpc.delete(ctx, h.ID); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return g.deleteOthers(ctx, w.Names)
 }
 
 func (h *hosted) only(fingerprint string) bool {

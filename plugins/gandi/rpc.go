@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/kolo/xmlrpc"
 
@@ -40,6 +42,8 @@ type hostedCert struct {
 	Subject string `xmlrpc:"subject"`
 	State   string `xmlrpc:"state"`
 	FQDNs   []fqdn `xmlrpc:"fqdns"`
+	// Expires is in a time zone that is not told.
+	Expires time.Time `xmlrpc:"date_expire"`
 }
 
 type fqdn struct {
@@ -88,10 +92,8 @@ func (c *rpc) call(ctx context.Context, repeatable bool, out any, method string,
 // problemOf reads a fault. Its text names object and cause: "Error on object :
 // OBJECT_APIKEY (CAUSE_NORIGHT) [...]".
 func problemOf(method string, fault xmlrpc.FaultError) error {
-	p := &sdk.Problem{
-		Code: sdk.Internal, Summary: "call " + method, Retry: sdk.RetryUnspecified,
-		Detail: fmt.Sprintf("Gandi answers with fault %d: %s", fault.Code, fault.String),
-	}
+	p := sdk.Problemf(sdk.Internal, "call %s: %w", method, fault)
+	p.Summary, p.Detail = "call "+method, fmt.Sprintf("Gandi answers with fault %d: %s", fault.Code, fault.String)
 	has := func(text string) bool { return strings.Contains(fault.String, text) }
 	switch {
 	case has("OBJECT_APIKEY"), has("OBJECT_ACCOUNT") && has("CAUSE_NORIGHT"):
@@ -100,7 +102,7 @@ func problemOf(method string, fault xmlrpc.FaultError) error {
 	case has("CAUSE_NORIGHT"):
 		p.Code, p.Retry = sdk.PermissionDenied, sdk.RetryNever
 		p.Hint = "use the API key of an account that may manage the instance"
-	case has("CAUSE_NOTFOUND"), has("CAUSE_UNKNOWN"):
+	case has("CAUSE_NOTFOUND"):
 		p.Code, p.Retry = sdk.NotFound, sdk.RetryNever
 	case has("CAUSE_BADPARAMETER"), has("CAUSE_INVALID"):
 		p.Code, p.Retry = sdk.InvalidConfig, sdk.RetryNever
@@ -110,9 +112,17 @@ func problemOf(method string, fault xmlrpc.FaultError) error {
 	return p
 }
 
+// notFound says that there is no such hosted certificate. An HTTP status never
+// does.
 func notFound(err error) bool {
-	p := sdk.ProblemOf(err)
-	return p != nil && p.Code == sdk.NotFound
+	fault := xmlrpc.FaultError{}
+	return errors.As(err, &fault) && strings.Contains(fault.String, "OBJECT_HOSTEDCERT") && strings.Contains(fault.String, "CAUSE_NOTFOUND")
+}
+
+// refused says that Gandi has done nothing.
+func refused(err error) bool {
+	fault := xmlrpc.FaultError{}
+	return errors.As(err, &fault) && sdk.ProblemOf(err).Retry == sdk.RetryNever
 }
 
 // instance looks the Simple Hosting instance up, once.
@@ -128,12 +138,13 @@ func (g *gandi) instance(ctx context.Context) (*instance, error) {
 	if err := g.rpc.call(ctx, true, &list, "paas.list", map[string]string{"name": name}); err != nil {
 		return nil, fmt.Errorf("find the Simple Hosting instance %s: %w", name, err)
 	}
-	if len(list) == 0 {
+	at := slices.IndexFunc(list, func(i instance) bool { return i.Name == name })
+	if at < 0 {
 		p := sdk.Problemf(sdk.NotFound, "the account has no Simple Hosting instance %s", name)
 		return nil, sdk.Subject(sdk.Hint(sdk.Permanent(p), "write the instance's name, as Gandi's list shows it, into the setting instance"), "instance")
 	}
 	found = &instance{}
-	if err := g.rpc.call(ctx, true, found, "paas.info", list[0].ID); err != nil {
+	if err := g.rpc.call(ctx, true, found, "paas.info", list[at].ID); err != nil {
 		return nil, fmt.Errorf("look at the Simple Hosting instance %s: %w", name, err)
 	}
 	g.mu.Lock()
@@ -193,4 +204,9 @@ func (h hostedCert) isFor(names []string) bool {
 		}
 	}
 	return len(have) == len(want)
+}
+
+// endsAt compares with the end of a validity, as far as Gandi tells it.
+func (h hostedCert) endsAt(end time.Time) bool {
+	return h.Expires.IsZero() || h.Expires.Sub(end).Abs() < 24*time.Hour
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kolo/xmlrpc"
 )
@@ -46,6 +47,7 @@ type fakeCert struct {
 	pair    tls.Certificate
 	names   []string
 	pending int
+	expires time.Time
 }
 
 func newFakeRPC(t *testing.T) *fakeRPC {
@@ -194,8 +196,12 @@ func (f *fakeRPC) call(method string, params []value) (any, *fault) {
 		if f.paas == nil || argument.member("name") != f.paas["name"] {
 			return []any{}, nil
 		}
-		return []any{map[string]any{"id": f.paas["id"], "name": f.paas["name"], "type": f.paas["type"], "state": "running"}}, nil
+		// A filter is no promise of what is alike and no more.
+		return []any{map[string]any{"id": 1, "name": "another-" + fmt.Sprint(f.paas["name"]), "type": "php", "state": "running"}, map[string]any{"id": f.paas["id"], "name": f.paas["name"], "type": f.paas["type"], "state": "running"}}, nil
 	case "paas.info":
+		if argument.text() != fmt.Sprint(f.paas["id"]) {
+			return nil, &fault{581042, "Error on object : OBJECT_PAAS (CAUSE_NOTFOUND) [no instance " + argument.text() + "]"}
+		}
 		return f.paas, nil
 	case "cert.hosted.list":
 		out := []any{}
@@ -240,7 +246,7 @@ func (f *fakeRPC) create(chain, key string) (any, *fault) {
 		return nil, &fault{581050, err.Error()}
 	}
 	f.last++
-	c := &fakeCert{id: f.last, pair: pair, names: leaf.DNSNames, pending: f.pending}
+	c := &fakeCert{id: f.last, pair: pair, names: leaf.DNSNames, pending: f.pending, expires: leaf.NotAfter}
 	f.certs[c.id] = c
 	return c.info(), nil
 }
@@ -264,7 +270,7 @@ func (c *fakeCert) info() map[string]any {
 	}
 	return map[string]any{
 		"id": c.id, "state": c.state(), "subject": "/OU=Domain Control Validated/CN=" + c.names[0], "fqdns": names,
-		"related_vhosts": []any{},
+		"related_vhosts": []any{}, "date_expire": c.expires,
 	}
 }
 
