@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/certwright/certwright/sdk"
@@ -66,6 +67,13 @@ func TestUploadsKilledAtEveryStep(t *testing.T) {
 			// A deployment is taken back, a roll back is brought to its end: both
 			// by the operation of before, which may be done already.
 			next := configured(t, v.settings(), v.State)
+			if !rollback { // the host asks what has become of Save
+				left := f.hosts()
+				rolledBack(t, next, "a.test", 0, "rollback-0")
+				if now := f.hosts(); !slices.Equal(now, left) {
+					t.Fatalf("step %d: asking changes %v into %v", n, left, now)
+				}
+			}
 			saved, err := next.Save(during(t.Context(), "a.test", "2save"), sdk.SaveRequest{Title: "Deployed ACME Certificate"}, &recorder{})
 			must(t, err)
 			count := 1

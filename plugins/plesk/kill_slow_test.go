@@ -59,6 +59,13 @@ func TestInstallationsKilledAtEveryStep(t *testing.T) {
 					// A deployment is taken back, a roll back is brought to its end: both
 					// by the operation of before, which may be done already.
 					next := configured(t, v.settings(), v.State)
+					if !rollback { // the host asks what has become of Save
+						left := f.everything()
+						rolledBack(t, next, "a.test", 0, "rollback-0")
+						if now := f.everything(); now != left {
+							t.Fatalf("step %d: asking changes\n%s\ninto\n%s", n, left, now)
+						}
+					}
 					saved, err := next.Save(during(t.Context(), "a.test", "2save"), sdk.SaveRequest{Title: "Deployed ACME Certificate"}, &recorder{})
 					must(t, err)
 					count := 1
