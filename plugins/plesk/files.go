@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +33,36 @@ const (
 	outputLimit = 2 << 10
 	holdLimit   = 2 * time.Second
 )
+
+// head keeps the beginning of a program's output.
+type head struct{ text []byte }
+
+func (h *head) Write(b []byte) (int, error) {
+	h.text = append(h.text, b[:min(len(b), outputLimit-len(h.text))]...)
+	return len(b), nil
+}
+
+func (h *head) words() string { return strings.TrimSpace(strings.ToValidUTF8(string(h.text), "?")) }
+
+// leftovers are files that were handed over by a process that was killed; one
+// may hold a key.
+var leftovers = []string{"file-*", "panel-*"}
+
+// sweep removes them from the state directory.
+func sweep(stateDir string) error {
+	for _, pattern := range leftovers {
+		found, err := fs.Glob(os.DirFS(stateDir), pattern)
+		if err != nil {
+			return fmt.Errorf("look for what an earlier process has left: %w", err)
+		}
+		for _, name := range found {
+			if err := os.Remove(filepath.Join(stateDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("remove what an earlier process has left: %w", err)
+			}
+		}
+	}
+	return nil
+}
 
 // environment of Plesk's programs.
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
@@ -216,7 +245,7 @@ func (p *plesk) remove(ctx context.Context, root docroot, c sdk.Challenge, _ sdk
 // filemng does one thing as the site's user. The content of files is never
 // among its arguments.
 func (p *plesk) filemng(ctx context.Context, root docroot, args ...string) error {
-	var out bytes.Buffer
+	var out head
 	cmd := exec.CommandContext(ctx, p.settings.Filemng, append([]string{root.user}, args...)...)
 	cmd.Env, cmd.Dir = environment, "/"
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, holdLimit
@@ -232,8 +261,7 @@ func (p *plesk) filemng(ctx context.Context, root docroot, args ...string) error
 		return sdk.Subject(sdk.Hint(sdk.Permanent(problem), "set filemng to the path that it has on the machine of Plesk"), "filemng")
 	}
 	problem := sdk.Problemf(sdk.PermissionDenied, "%s: %w", what, err)
-	words := strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
-	problem.Detail = strings.Trim(fmt.Sprintf("%v: %s", err, words[:min(len(words), outputLimit)]), ": ")
+	problem.Detail = strings.Trim(fmt.Sprintf("%v: %s", err, out.words()), ": ")
 	problem.Summary = what
 	return sdk.Hint(problem, "run certwright as root, and see that the user %s may write to %s", root.user, root.path)
 }

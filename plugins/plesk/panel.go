@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 
 	"github.com/certwright/certwright/sdk"
 )
@@ -83,14 +81,13 @@ func (p *plesk) certmng(ctx context.Context, content string) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	p.step("certmng")
-	var out bytes.Buffer
+	var out head
 	cmd := exec.CommandContext(ctx, p.settings.Certmng, "--setup-cp-certificate", "--certificate="+file.Name())
 	cmd.Env, cmd.Dir = environment, "/"
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, holdLimit
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		words := strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
 		problem := sdk.Problemf(sdk.Unavailable, "%s: %s: %w", what, p.settings.Certmng, err)
-		problem.Summary, problem.Detail = what, fmt.Sprintf("%v: %s", err, words[:min(len(words), outputLimit)])
+		problem.Summary, problem.Detail = what, fmt.Sprintf("%v: %s", err, out.words())
 		return sdk.Subject(sdk.Hint(problem, "run certwright as root on the machine of Plesk, and check the path of certmng"), "certmng")
 	}
 	return nil

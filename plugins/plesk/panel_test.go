@@ -70,3 +70,31 @@ func TestPleskItselfCannotBeSecured(t *testing.T) {
 	err = deploy(t.Context(), configured(t, s, t.TempDir()), certificateFor(t, "a.test"), "1")
 	wantProblem(t, err, sdk.InvalidConfig, "set panel_file")
 }
+
+// What a killed process has handed over does not stay, and no more of what a
+// program says is kept than is quoted.
+func TestNothingIsLeftOfAKilledProcess(t *testing.T) {
+	state := t.TempDir()
+	for _, name := range []string{"panel-1", "file-2", "other"} {
+		must(t, os.WriteFile(filepath.Join(state, name), []byte("key"), 0o600))
+	}
+	s := settings{SecretKey: "x"}
+	configured(t, s, state)
+	for _, pattern := range []string{"panel-*", "file-*"} {
+		if left, err := filepath.Glob(filepath.Join(state, pattern)); err != nil || len(left) > 0 {
+			t.Errorf("left is %q (%v)", left, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(state, "other")); err != nil {
+		t.Error(err)
+	}
+	var h head
+	for range 1000 {
+		if n, err := h.Write(make([]byte, 1000)); n != 1000 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if cap(h.text) > 2*outputLimit || len(h.text) != outputLimit {
+		t.Errorf("%d bytes are kept in %d", len(h.text), cap(h.text))
+	}
+}

@@ -53,6 +53,9 @@ func (p *plesk) Configure(ctx context.Context, instance sdk.Instance) error {
 		return sdk.Problemf(sdk.Internal, "the host gave instance %s no state directory", instance.Name)
 	}
 	p.stateDir = instance.StateDir
+	if err := sweep(p.stateDir); err != nil {
+		return err
+	}
 	p.records, err = checkpoint.NewRemote[wanted, there](ctx, instance.StateDir, p.step)
 	return err
 }
