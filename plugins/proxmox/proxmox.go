@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/checkpoint"
@@ -21,6 +22,17 @@ type proxmox struct {
 	remote   *checkpoint.Remote[wanted, there]
 	// step is for tests that kill the process; see checkpoint.Store.
 	step func(string)
+
+	mu sync.Mutex
+	// seen is what the nodes had at the first name of a lineage's certificate: the
+	// answers for its other names are the same.
+	seen map[string]look
+}
+
+// look is what nodes had, by their names, before a certificate.
+type look struct {
+	print string
+	has   map[string]*certificate
 }
 
 var _ interface {
@@ -125,13 +137,14 @@ func (p *proxmox) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) 
 	if err != nil {
 		return err
 	}
+	all, err := p.look(ctx, d, w)
+	if err != nil {
+		return err
+	}
 	var diff strings.Builder
 	for _, name := range p.settings.Nodes {
-		has, err := p.api.custom(ctx, name)
-		if err == nil {
-			err = p.mayReplace(name, has, t, w)
-		}
-		if err != nil {
+		has := all[name]
+		if err := p.mayReplace(name, has, t, w); err != nil {
 			return err
 		}
 		if has == nil || printOf(has) != w.Print {
@@ -149,6 +162,40 @@ func (p *proxmox) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) 
 	}
 	r.Result(result)
 	return nil
+}
+
+// look asks all nodes once for a certificate, not once for each of its names.
+func (p *proxmox) look(ctx context.Context, d sdk.Deployment, w wanted) (map[string]*certificate, error) {
+	lineage := sdk.OperationFrom(ctx).Lineage
+	p.mu.Lock()
+	known := p.seen[lineage]
+	p.mu.Unlock()
+	first := len(d.Names) == 0 || d.Name == d.Names[0]
+	if !first && known.print == w.Print {
+		return known.has, nil
+	}
+	known = look{print: w.Print, has: map[string]*certificate{}}
+	for _, name := range p.settings.Nodes {
+		has, err := p.api.custom(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		known.has[name] = has
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen == nil {
+		p.seen = map[string]look{}
+	}
+	p.seen[lineage] = known
+	return known.has, nil
+}
+
+// forget has the next deployment look again.
+func (p *proxmox) forget(lineage string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.seen, lineage)
 }
 
 // alone refuses a second certificate for the same nodes.
@@ -188,11 +235,13 @@ func (p *proxmox) Save(ctx context.Context, req sdk.SaveRequest, _ sdk.Reporter)
 // Restart has the nodes serve what is wanted. They are asked, because somebody
 // else may have changed them.
 func (p *proxmox) Restart(ctx context.Context, r sdk.Reporter) error {
+	p.forget(sdk.OperationFrom(ctx).Lineage)
 	return p.sync(ctx, sdk.OperationFrom(ctx).Lineage, true, r)
 }
 
 // Rollback brings back what was wanted before, and has the nodes serve it.
 func (p *proxmox) Rollback(ctx context.Context, count int, r sdk.Reporter) error {
+	p.forget(sdk.OperationFrom(ctx).Lineage)
 	return p.remote.Rollback(ctx, count, r, func(ctx context.Context, lineage string) error {
 		return p.sync(ctx, lineage, false, r)
 	})

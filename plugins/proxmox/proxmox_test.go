@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,27 @@ func TestTheSameAgain(t *testing.T) {
 			t.Errorf("%s", q.line)
 		}
 	}
+}
+
+// A certificate of many names asks each node as often as one of one name, and a
+// later deployment in the same process asks anew.
+func TestManyNames(t *testing.T) {
+	f, state := newFake(t, "pve1"), t.TempDir()
+	p := plugin(t, f.settings("pve1"), state)
+	d := issued(t, "a.test")
+	for len(d.Names) < 20 {
+		d.Names = append(d.Names, fmt.Sprintf("n%d.a.test", len(d.Names)))
+	}
+	must(t, deploy(t.Context(), p, d, "1", &recorder{}))
+	equal(t, 4, len(f.requests())) // looked at, looked at again, uploaded, seen
+	f.nodes["pve1"].certs, f.nodes["pve1"].key = "", ""
+	r := &recorder{}
+	must(t, deploy(t.Context(), p, d, "2", r))
+	equal(t, 20, len(r.results))
+	for _, result := range r.results {
+		equal(t, true, result.Changed)
+	}
+	equal(t, [2]string{string(d.FullchainPEM), string(d.KeyPEM)}, f.custom("pve1"))
 }
 
 // A custom certificate that is not ours is replaced only by force, and what a
