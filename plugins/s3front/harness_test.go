@@ -24,7 +24,7 @@ import (
 )
 
 // hasty is for tests: nothing is waited for that the fake does at once.
-var hasty = patience{request: 20 * time.Second, tries: 4, pause: time.Millisecond, most: 5 * time.Millisecond, settle: 10 * time.Second}
+var hasty = patience{request: time.Minute, tries: 4, pause: time.Millisecond, most: 5 * time.Millisecond, settle: time.Minute}
 
 func must(t *testing.T, err error) {
 	t.Helper()
