@@ -134,6 +134,16 @@ func (a *api) dynos(ctx context.Context, app string) ([]dyno, error) {
 	return list[dyno](ctx, a, of(app, "/dynos"))
 }
 
+// webDynos is how many there are to be.
+func (a *api) webDynos(ctx context.Context, app string) (int, error) {
+	var out struct{ Quantity int }
+	err := a.do(ctx, http.MethodGet, of(app, "/formation/web"), nil, &out)
+	if notFound(err) { // the app has no such process
+		return 0, nil
+	}
+	return out.Quantity, err
+}
+
 func (a *api) sniEndpoints(ctx context.Context, app string) ([]sniEndpoint, error) {
 	return list[sniEndpoint](ctx, a, of(app, "/sni-endpoints"))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,13 @@ func (h *heroku) restarted(ctx context.Context, app string) error {
 	for pause := h.pause; ; pause = min(pause*3/2, most) {
 		dynos, err := h.api.dynos(ctx, app)
 		var waiting string
-		if err == nil {
-			waiting, err = behind(dynos, release)
+		web := slices.DeleteFunc(dynos, func(d dyno) bool { return d.Type != "web" })
+		switch {
+		case err != nil:
+		case len(web) > 0:
+			waiting, err = behind(web, release)
+		default:
+			waiting, err = h.unseen(ctx, app)
 		}
 		if err == nil && waiting == "" {
 			return nil
@@ -47,16 +53,25 @@ func (h *heroku) restarted(ctx context.Context, app string) error {
 	}
 }
 
+// unseen says what there is to wait for while no web dyno is to be seen, as it is
+// for a moment of a restart; an error is what does not get better.
+func (h *heroku) unseen(ctx context.Context, app string) (string, error) {
+	wanted, err := h.api.webDynos(ctx, app)
+	if err != nil {
+		return "", err
+	}
+	if wanted == 0 {
+		p := sdk.Problemf(sdk.NotRunning, "the app has no web dyno, so nobody answers the CA")
+		return "", sdk.Hint(sdk.Permanent(p), "run heroku ps:scale web=1, or choose another authenticator")
+	}
+	return fmt.Sprintf("none of %d web dynos is there", wanted), nil
+}
+
 // behind says which web dynos are not there yet; an error is what does not get
 // better.
-func behind(dynos []dyno, release int) (string, error) {
+func behind(web []dyno, release int) (string, error) {
 	var waiting []string
-	web := 0
-	for _, d := range dynos {
-		if d.Type != "web" {
-			continue
-		}
-		web++
+	for _, d := range web {
 		switch {
 		case d.Release.Version < release:
 			waiting = append(waiting, fmt.Sprintf("%s runs v%d", d.Name, d.Release.Version))
@@ -67,10 +82,6 @@ func behind(dynos []dyno, release int) (string, error) {
 		default:
 			waiting = append(waiting, fmt.Sprintf("%s is %s", d.Name, d.State))
 		}
-	}
-	if web == 0 {
-		p := sdk.Problemf(sdk.NotRunning, "the app has no web dyno, so nobody answers the CA")
-		return "", sdk.Hint(sdk.Permanent(p), "run heroku ps:scale web=1, or choose another authenticator")
 	}
 	return strings.Join(waiting, ", "), nil
 }

@@ -79,6 +79,11 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request, body []byte) *refu
 	case "dynos":
 		a.look()
 		return f.pages(w, r, a.listDynos(), "id")
+	case "formation":
+		if identity != "web" || a.quantity < 0 {
+			return &refusal{http.StatusNotFound, "not_found", "Couldn't find that formation."}
+		}
+		return respond(w, http.StatusOK, a.formation())
 	case "releases":
 		return f.pages(w, r, a.listReleases(), "version")
 	case "domains":
@@ -141,9 +146,20 @@ func (a *app) serveFeature(w http.ResponseWriter, r *http.Request, body []byte, 
 	return respond(w, http.StatusOK, map[string]any{"id": uuid(), "name": "preboot", "enabled": a.preboot, "state": "general"})
 }
 
+func (a *app) formation() map[string]any {
+	return map[string]any{"id": uuid(), "type": "web", "quantity": a.quantity, "size": "basic", "command": "bin/web", "app": map[string]string{"id": a.id, "name": a.name}}
+}
+
 func (a *app) listDynos() []any {
 	var out []any
+	hidden := a.unseen > 0
+	if hidden {
+		a.unseen--
+	}
 	for _, d := range a.dynos {
+		if hidden && d.kind == "web" {
+			continue
+		}
 		out = append(out, map[string]any{
 			"id": d.name, "name": d.name, "type": d.kind, "state": d.state, "command": "bin/web", "size": "basic",
 			"app": map[string]string{"id": a.id, "name": a.name}, "release": map[string]any{"id": uuid(), "version": d.version},

@@ -60,6 +60,8 @@ type app struct {
 	lagging  int  // how many looks show the dynos of before a change
 	starting int  // how many looks a start takes
 	crashes  bool // what starts, crashes
+	unseen   int  // how many looks show no web dyno
+	quantity int  // how many web dynos there are to be; negative: the app has none
 	// history of what preboot was when the variables changed.
 	prebootWas []bool
 }
@@ -143,7 +145,7 @@ func uuid() string {
 func (f *fake) app(name string, domains ...string) *app {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a := &app{name: name, id: uuid(), vars: map[string]string{"OTHER": "stays"}, version: 7, lagging: 2, starting: 2}
+	a := &app{name: name, id: uuid(), vars: map[string]string{"OTHER": "stays"}, version: 7, lagging: 2, starting: 2, quantity: 1}
 	a.domains = append(a.domains, &appDomain{id: uuid(), hostname: name + ".herokuapp.com", kind: "heroku"})
 	for _, d := range domains {
 		a.domains = append(a.domains, &appDomain{id: uuid(), hostname: d, kind: "custom"})
@@ -218,6 +220,14 @@ func (a *app) look() {
 	}
 }
 
+// serves is the router's rule: a wildcard is for one label, and for more.
+func (d *appDomain) serves(host string) bool {
+	if below, wild := strings.CutPrefix(d.hostname, "*"); wild {
+		return len(host) > len(below) && strings.EqualFold(host[len(host)-len(below):], below)
+	}
+	return strings.EqualFold(d.hostname, host)
+}
+
 // route is what the world sees at port 80.
 func (f *fake) route(w http.ResponseWriter, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.Host)
@@ -228,7 +238,7 @@ func (f *fake) route(w http.ResponseWriter, r *http.Request) {
 	var to string
 	for _, a := range f.apps {
 		for _, d := range a.domains {
-			if serves(d.hostname, host) {
+			if d.serves(host) {
 				for _, one := range a.dynos {
 					if one.kind == "web" && (one.state == "up" || a.preboot) {
 						to = one.server.URL
@@ -254,7 +264,7 @@ func (f *fake) routerCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	defer f.mu.Unlock()
 	for _, a := range f.apps {
 		for _, d := range a.domains {
-			if serves(d.hostname, hello.ServerName) && d.sni != nil {
+			if d.serves(hello.ServerName) && d.sni != nil {
 				return &d.sni.pair, nil
 			}
 		}

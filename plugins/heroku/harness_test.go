@@ -39,7 +39,7 @@ func equal[T any](t *testing.T, want, got T) {
 func (f *fake) settings(token, app string) settings {
 	return settings{
 		Token: sdk.Secret(token), App: app, Variable: "LETS_ENCRYPT_CHALLENGE", Variables: "LETS_ENCRYPT_CHALLENGES",
-		DynoWait: 20 * time.Second, AddDomains: true, Endpoint: f.url,
+		DynoWait: 60 * time.Second, AddDomains: true, Endpoint: f.url,
 	}
 }
 

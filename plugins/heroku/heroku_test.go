@@ -176,7 +176,8 @@ func TestPrebootComesBack(t *testing.T) {
 			a.starting, h.settings.DynoWait = 1<<30, 30*time.Millisecond
 		}, sdk.Timeout, "heroku logs --app shop"},
 		"dyno crashes": {func(_ *fake, a *app, _ *heroku, _ context.CancelFunc) { a.crashes = true }, sdk.NotRunning, "heroku logs"},
-		"no web dyno":  {func(_ *fake, a *app, _ *heroku, _ context.CancelFunc) { a.dynos = a.dynos[1:] }, sdk.NotRunning, "ps:scale web=1"},
+		"no web dyno":  {func(_ *fake, a *app, _ *heroku, _ context.CancelFunc) { a.dynos, a.quantity = a.dynos[1:], 0 }, sdk.NotRunning, "ps:scale web=1"},
+		"no web":       {func(_ *fake, a *app, _ *heroku, _ context.CancelFunc) { a.dynos, a.quantity = a.dynos[1:], -1 }, sdk.NotRunning, "ps:scale web=1"},
 		"cancelled": {func(c *fake, a *app, _ *heroku, cancel context.CancelFunc) {
 			c.next(http.MethodGet, "/dynos", 1, func(w http.ResponseWriter, r *http.Request) { cancel(); c.slow(w, r) })
 		}, "", ""},
@@ -202,6 +203,23 @@ func TestPrebootComesBack(t *testing.T) {
 			must(t, r.results[c.ID].Err)
 			equal(t, untouched, cloud.vars("shop"))
 		})
+	}
+}
+
+// For a moment of a restart no dyno is to be seen: that is waited for.
+func TestDynosUnseen(t *testing.T) {
+	cloud, a, h := performing(t, "a.test")
+	a.unseen = 3
+	c := challenge("a.test", "token")
+	r := &recorder{}
+	must(t, h.Perform(t.Context(), []sdk.Challenge{c}, r))
+	must(t, r.results[c.ID].Err)
+	equal(t, c.KeyAuthorization, cloud.ask(t, "a.test", "token"))
+	equal(t, 0, a.unseen)
+	a.unseen, h.settings.DynoWait = 1<<30, 30*time.Millisecond
+	must(t, h.Perform(t.Context(), []sdk.Challenge{c}, r))
+	if p := problem(t, r.results[c.ID].Err); p.Code != sdk.Timeout || p.Retry != sdk.RetryLater || !strings.Contains(p.Error(), "none of 1 web dynos is there") {
+		t.Errorf("%+v", p)
 	}
 }
 

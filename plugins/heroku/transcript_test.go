@@ -32,6 +32,8 @@ const (
 		"state": "up", "type": "run", "updated_at": "2012-01-01T12:00:00Z"}`
 	exampleRelease = `{"addon_plan_names": [], "app": ` + exampleApp + `, "created_at": "2012-01-01T12:00:00Z", "description": "Added new feature",
 		"id": "` + exampleID + `", "updated_at": "2012-01-01T12:00:00Z", "slug": {"id": "` + exampleID + `"}, "status": "succeeded", "version": 11, "current": true}`
+	exampleFormation = `{"app": ` + exampleApp + `, "command": "bundle exec rails server -p $PORT", "created_at": "2012-01-01T12:00:00Z", "id": "` + exampleID + `",
+		"quantity": 1, "size": "standard-1X", "type": "web", "updated_at": "2012-01-01T12:00:00Z"}`
 	exampleVars = `{"FOO": "bar", "BAZ": "qux"}`
 )
 
@@ -83,6 +85,11 @@ func TestTranscripts(t *testing.T) {
 			}
 			return err
 		}, status: 200, answer: "[" + exampleDyno + "]", request: "GET /apps/example/dynos"},
+		"Formation Info": {call: func(t *testing.T, a *api) error {
+			got, err := a.webDynos(t.Context(), "example")
+			equal(t, 1, got)
+			return err
+		}, status: 200, answer: exampleFormation, request: "GET /apps/example/formation/web"},
 		"Release List": {call: func(t *testing.T, a *api) error {
 			got, err := a.release(t.Context(), "example")
 			equal(t, 11, got)
@@ -176,7 +183,7 @@ func TestFakeAnswersLikeTheExamples(t *testing.T) {
 	a := &app{name: "example", id: exampleID, version: 11}
 	d := &appDomain{id: exampleID, hostname: "subdomain.example.com", kind: "custom"}
 	for example, answer := range map[string]any{
-		exampleDomain: d.json(a), exampleSNI: (&sni{id: exampleID, name: "example"}).json(a), exampleRelease: a.listReleases()[0],
+		exampleDomain: d.json(a), exampleSNI: (&sni{id: exampleID, name: "example"}).json(a), exampleRelease: a.listReleases()[0], exampleFormation: a.formation(),
 	} {
 		want, got := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 		must(t, json.Unmarshal([]byte(example), &want))
