@@ -72,6 +72,8 @@ func TestTranscripts(t *testing.T) {
 		method, address string
 		want            map[string]string
 		form, fields    []string
+		// sent is the whole body.
+		sent string
 	}{
 		"PutObject": {
 			document: "https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html",
@@ -129,6 +131,8 @@ func TestTranscripts(t *testing.T) {
 			status: 200, header: distributionHeader, answer: document,
 			method: "PUT", address: "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/config",
 			want: map[string]string{"If-Match": "E2QWRUHAPOMQZL", "Content-Type": "application/xml"},
+			sent: strings.Replace(document, byDefaultXML, "<ViewerCertificate><ACMCertificateArn>"+arn+"</ACMCertificateArn><SSLSupportMethod>sni-only</SSLSupportMethod>"+
+				"<MinimumProtocolVersion>TLSv1.2_2021</MinimumProtocolVersion></ViewerCertificate>", 1),
 		},
 		"GetDistribution": {
 			document: "https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_GetDistribution.html",
@@ -240,6 +244,9 @@ func TestTranscripts(t *testing.T) {
 			}
 			for header, want := range tt.want {
 				equal(t, want, d.request.Header.Get(header))
+			}
+			if tt.sent != "" {
+				equal(t, tt.sent, string(d.body))
 			}
 			if tt.fields != nil {
 				var body map[string]json.RawMessage
