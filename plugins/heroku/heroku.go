@@ -20,6 +20,8 @@ type heroku struct {
 	apps *checkpoint.Remote[struct{}, changed]
 	// busy guards the apps: one challenge, or one certificate, at a time.
 	busy gate
+	// looks are those of the deployment that is under way.
+	looks looks
 
 	// step is for tests that kill the process; see checkpoint.Store.
 	step func(string)

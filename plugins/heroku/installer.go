@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/certwright/certwright/sdk"
 )
@@ -49,11 +50,11 @@ func (h *heroku) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) e
 	w := wanted{Names: d.Names, Fullchain: string(d.FullchainPEM), Key: string(d.KeyPEM)}
 	var diff strings.Builder
 	for _, app := range h.appsOf(d.Names) {
-		domains, err := h.api.domains(ctx, app)
+		domains, err := h.looks.domains(ctx, h.api, app)
 		if err != nil {
 			return about(app, err)
 		}
-		served := slices.DeleteFunc(domains, func(one domain) bool { return one.Kind != "custom" || !names(d.Names, one.Hostname) })
+		served := slices.DeleteFunc(slices.Clone(domains), func(one domain) bool { return one.Kind != "custom" || !names(d.Names, one.Hostname) })
 		if len(served) == 0 {
 			continue
 		}
@@ -67,6 +68,7 @@ func (h *heroku) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) e
 		}
 	}
 	if len(w.Apps) == 0 {
+		h.looks.forget()
 		err := sdk.Permanent(sdk.Problemf(sdk.NotFound, "none of %s is a domain of an app that the settings name", strings.Join(d.Names, ", ")))
 		return sdk.Hint(err, "add the domains by heroku domains:add, or correct the settings app and apps")
 	}
@@ -116,6 +118,36 @@ func names(all []string, hostname string) bool {
 	})
 }
 
+// looks keeps what Deploy has seen for the other names of the same operation.
+type looks struct {
+	mu        sync.Mutex
+	operation string
+	seen      map[string][]domain
+}
+
+func (l *looks) domains(ctx context.Context, a *api, app string) ([]domain, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := sdk.OperationFrom(ctx).ID
+	if id == "" || l.operation != id {
+		l.operation, l.seen = id, map[string][]domain{}
+	}
+	if there, ok := l.seen[app]; ok {
+		return there, nil
+	}
+	there, err := a.domains(ctx, app)
+	if err == nil {
+		l.seen[app] = there
+	}
+	return there, err
+}
+
+func (l *looks) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.operation = ""
+}
+
 // Save writes down what is wanted; nothing is sent before Restart.
 func (h *heroku) Save(ctx context.Context, req sdk.SaveRequest, _ sdk.Reporter) (sdk.Checkpoint, error) {
 	return h.certificates.Save(ctx, req)
@@ -132,6 +164,7 @@ func (h *heroku) Restart(ctx context.Context, r sdk.Reporter) error {
 
 // Rollback brings it to what was wanted before.
 func (h *heroku) Rollback(ctx context.Context, count int, r sdk.Reporter) error {
+	h.looks.forget()
 	return h.certificates.Rollback(ctx, count, r, func(ctx context.Context, lineage string) error {
 		if count == 0 {
 			return nil // what was only staged is at no app

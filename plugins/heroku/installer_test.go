@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/pem"
 	"net/http"
 	"path/filepath"
@@ -282,4 +283,30 @@ func TestRecords(t *testing.T) {
 		must(t, err)
 		equal(t, any(true), none)
 	}
+}
+
+// Deploy is called for each name, and looks at each app once.
+func TestOneLookForAllNames(t *testing.T) {
+	names := []string{"a.test", "b.test", "c.test"}
+	cloud, _, h := performing(t, names...)
+	d := certificate(t, names...)
+	look := func(ctx context.Context, times int) {
+		t.Helper()
+		cloud.changes()
+		for _, d.Name = range names {
+			must(t, h.Deploy(ctx, d, &recorder{}))
+		}
+		cloud.mu.Lock()
+		defer cloud.mu.Unlock()
+		equal(t, times, len(cloud.log))
+	}
+	look(operation(t.Context(), d.Lineage, "1"), 1)
+	look(operation(t.Context(), d.Lineage, "2"), 1)
+	// What was not there is looked for again.
+	other := certificate(t, "new.test")
+	other.Name = "new.test"
+	ctx := operation(t.Context(), "new.test", "3")
+	problem(t, h.Deploy(ctx, other, &recorder{}))
+	cloud.apps["shop"].domains = append(cloud.apps["shop"].domains, &appDomain{id: uuid(), hostname: "new.test", kind: "custom"})
+	must(t, h.Deploy(ctx, other, &recorder{}))
 }
