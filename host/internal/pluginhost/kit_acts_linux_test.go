@@ -307,6 +307,7 @@ var kitActs = []kitAct{
 	{name: "connect to a unix socket, with network", plugin: "kit-net", act: "connect", scene: listener("unix"), needs: 9},
 	{name: "start another program", plugin: "kit", act: "execute", scene: plain("/bin/true")},
 	{name: "signal the host", plugin: "kit", act: "signal", scene: signalled},
+	{name: "have a descriptor signal the host", plugin: "kit", act: "signal by", scene: signalled},
 	{name: "signal the host, with children", plugin: "kit-children", act: "signal", scene: signalled, needs: 6},
 	{name: "limit its user's processes", plugin: "kit", act: "limit", scene: pidOf(victim, limited)},
 	{name: "limit its user's processes, with children", plugin: "kit-children", act: "limit", scene: pidOf(victim, limited)},

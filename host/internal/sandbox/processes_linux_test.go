@@ -36,6 +36,8 @@ func TestProcesses(t *testing.T) {
 		{Confinement{}, []string{"kill", host}, "EPERM", ""},
 		{children, []string{"kill", host}, "EPERM", ""},
 		{signals, []string{"kill", host}, "ok", ""},
+		{Confinement{}, []string{"own", host}, "EPERM", ""},
+		{signals, []string{"own", host}, "ok", ""},
 		{Confinement{}, []string{"killself"}, "ok", ""},
 		{signals, []string{"ptrace", host}, "EPERM", ""},
 		{signals, []string{"steal", host}, "EPERM", ""},

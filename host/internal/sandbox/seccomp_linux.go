@@ -28,6 +28,7 @@ const (
 const (
 	sysOpenTreeAttr = 467
 	msgFastOpen     = 0x20000000
+	fioSetOwn       = 0x8901
 	// newNamespaces are the CLONE_NEW flags that clone(2) knows.
 	newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
 		unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
@@ -54,6 +55,13 @@ var lonely = []uint32{
 	unix.SYS_SETPGID, unix.SYS_SETSID,
 	unix.SYS_SETPRIORITY, unix.SYS_IOPRIO_SET, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETATTR, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETSCHEDULER,
 	unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_MSGGET, unix.SYS_SEMGET, unix.SYS_MQ_OPEN,
+}
+
+// owners are the commands that decide which process a descriptor signals, and by
+// which signal.
+var owners = map[uint32][]uint32{
+	unix.SYS_FCNTL: {unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG},
+	unix.SYS_IOCTL: {fioSetOwn, unix.SIOCSPGRP},
 }
 
 // openAttributes are modes, owners and extended attributes of a file that is open
@@ -191,6 +199,13 @@ func (f *filter) processes(c Confinement, pid int) {
 		})
 	}
 	f.refuse(eperm, unix.SYS_TKILL, unix.SYS_PIDFD_SEND_SIGNAL)
+	// A descriptor that is ready signals whoever owns it.
+	for number, commands := range owners {
+		f.when(number, func(f *filter) {
+			f.arg(1)
+			f.refuse(eperm, commands...)
+		})
+	}
 }
 
 func (f *filter) sockets(c Confinement) {

@@ -149,8 +149,9 @@ func (k *kit) acts() map[string]func(string) (string, error) {
 		"limit": func(pid string) (string, error) {
 			return "", unix.Prlimit(number(pid), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 77, Max: 77}, nil)
 		},
-		"trace": trace,
-		"peek":  peek,
+		"trace":     trace,
+		"peek":      peek,
+		"signal by": signalBy,
 		"grow": func(size string) (string, error) {
 			f, err := os.Create(filepath.Join(k.stateDir, "large"))
 			if err != nil {
@@ -275,6 +276,23 @@ func listen(text string) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port), nil
+}
+
+// signalBy has the kernel send a signal, because a pipe is ready to be read.
+func signalBy(pid string) (string, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	defer w.Close()
+	for _, command := range [][2]int{{unix.F_SETSIG, int(unix.SIGUSR1)}, {unix.F_SETOWN, number(pid)}, {unix.F_SETFL, unix.O_ASYNC | unix.O_NONBLOCK}} {
+		if _, err := unix.FcntlInt(r.Fd(), command[0], command[1]); err != nil {
+			return "", err
+		}
+	}
+	_, err = w.WriteString("x")
+	return "", err
 }
 
 // trace becomes the tracer of a process, from a thread that stays.

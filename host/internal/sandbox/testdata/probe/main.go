@@ -57,6 +57,7 @@ var actions = map[string]func(args []string) error{
 	"clone3":    func([]string) error { return called(unix.SYS_CLONE3, 0, 0, 0) },
 	"thread":    thread,
 	"kill":      func(a []string) error { return unix.Kill(number(a[0]), 0) },
+	"own":       own,
 	"killself":  func([]string) error { return unix.Kill(os.Getpid(), 0) },
 	"ptrace":    func(a []string) error { return called(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(number(a[0])), 0) },
 	"steal":     steal,
@@ -213,6 +214,16 @@ func cloned(flags uintptr) error {
 	}
 	var status unix.WaitStatus
 	_, err := unix.Wait4(int(pid), &status, 0, nil)
+	return err
+}
+
+// own has a process signalled when a pipe is ready, which it never is.
+func own(a []string) error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	_, err := unix.FcntlInt(uintptr(pipe[0]), unix.F_SETOWN, number(a[0]))
 	return err
 }
 
