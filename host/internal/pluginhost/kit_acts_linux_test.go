@@ -175,6 +175,31 @@ func receiver(t *testing.T, _ *kitWorld) scene {
 	}}
 }
 
+// mailbox is the scene of a datagram to a unix socket.
+func mailbox(t *testing.T, w *kitWorld) scene {
+	t.Helper()
+	path := filepath.Join(w.base, "mailbox")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = l.Close()
+		_ = os.Remove(path)
+	})
+	return scene{path, func(string, bool) bool {
+		mark, err := net.Dial("unixgram", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mark.Close()
+		if _, err := mark.Write([]byte("mark")); err != nil {
+			t.Fatal(err)
+		}
+		return first(t, l) != "mark"
+	}}
+}
+
 func first(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
@@ -305,6 +330,7 @@ var kitActs = []kitAct{
 	{name: "connect to an abstract unix socket, with network", plugin: "kit-net", act: "connect", scene: listener("abstract"), needs: 6},
 	{name: "connect to a unix socket", plugin: "kit", act: "connect", scene: listener("unix")},
 	{name: "connect to a unix socket, with network", plugin: "kit-net", act: "connect", scene: listener("unix"), needs: 9},
+	{name: "send a datagram to a unix socket", plugin: "kit", act: "letter", scene: mailbox},
 	{name: "start another program", plugin: "kit", act: "execute", scene: plain("/bin/true")},
 	{name: "signal the host", plugin: "kit", act: "signal", scene: signalled},
 	{name: "have a descriptor signal the host", plugin: "kit", act: "signal by", scene: signalled},

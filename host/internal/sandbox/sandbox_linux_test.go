@@ -283,7 +283,7 @@ func TestAttributes(t *testing.T) {
 }
 
 // servers listens on TCP, UDP and unix sockets.
-type servers struct{ tcp, other, udp, path, abstract string }
+type servers struct{ tcp, other, udp, path, abstract, letters string }
 
 func listen(t *testing.T) servers {
 	t.Helper()
@@ -306,6 +306,11 @@ func listen(t *testing.T) servers {
 	must(t, err)
 	t.Cleanup(func() { _ = packets.Close() })
 	s.udp = port(packets.LocalAddr())
+	s.letters = filepath.Join(filepath.Dir(s.path), "letters")
+	letters, err := net.ListenPacket("unixgram", s.letters)
+	must(t, err)
+	t.Cleanup(func() { _ = letters.Close() })
+	must(t, os.Chmod(s.letters, 0o777)) //nolint:gosec // as below
 	open("unix", s.path)
 	must(t, os.Chmod(s.path, 0o777)) //nolint:gosec // another user connects
 	open("unix", s.abstract)
@@ -379,7 +384,10 @@ func TestSockets(t *testing.T) {
 			{"abstract with TCP", dial, []string{"unix", s.abstract}, "EPERM"},
 			{"unix datagrams", dial, of(unix.AF_UNIX, unix.SOCK_DGRAM, 0), "EACCES"},
 			{"unix datagrams with a socket", socket, of(unix.AF_UNIX, unix.SOCK_DGRAM, 0), "ok"},
-			{"pair", Confinement{}, []string{"pair"}, "ok"},
+			{"pair", Confinement{}, []string{"pair", strconv.Itoa(unix.SOCK_STREAM)}, "ok"},
+			{"unix datagrams of a pair", Confinement{}, []string{"send", s.letters}, "EACCES"},
+			{"unix datagrams of a pair with network and children", Confinement{UDP: true, Children: true}, []string{"send", s.letters}, "EACCES"},
+			{"unix datagrams of a pair with a socket", Confinement{UnixSockets: []string{s.letters}}, []string{"send", s.letters}, "ok"},
 		} {
 			policy := confined(t, test.c)
 			policy.User = u
@@ -389,7 +397,7 @@ func TestSockets(t *testing.T) {
 		}
 		// The same without a sandbox.
 		for _, args := range [][]string{
-			{"connect", s.other}, {"bind", "0"}, {"mptcp", s.other}, {"udp", s.udp}, {"unix", s.path}, {"unix", s.abstract}, {"fastopen", s.other},
+			{"connect", s.other}, {"bind", "0"}, {"mptcp", s.other}, {"udp", s.udp}, {"unix", s.path}, {"unix", s.abstract}, {"fastopen", s.other}, {"send", s.letters},
 		} {
 			tryFree(t, Policy{User: u}, "ok", args...)
 		}

@@ -213,13 +213,7 @@ func (f *filter) sockets(c Confinement) {
 		f.arg(2)
 		f.ifEqual(unix.IPPROTO_MPTCP, noproto) // TCP to which Landlock's rules do not apply
 		f.arg(0)
-		f.when(unix.AF_UNIX, func(f *filter) {
-			f.arg(1)
-			f.and(socketTypeMask)
-			if len(c.UnixSockets) == 0 {
-				f.unlessEqual(unix.SOCK_STREAM, eacces)
-			}
-		})
+		f.when(unix.AF_UNIX, func(f *filter) { f.unix(c) })
 		for _, family := range []uint32{unix.AF_INET, unix.AF_INET6} {
 			if c.network() {
 				f.when(family, func(f *filter) { f.internet(c) })
@@ -233,6 +227,8 @@ func (f *filter) sockets(c Confinement) {
 		}
 		f.ret(eacces)
 	})
+	// One of a pair of datagrams sends to whatever it names.
+	f.when(unix.SYS_SOCKETPAIR, func(f *filter) { f.unix(c) })
 	if !c.dials() {
 		f.refuse(eacces, unix.SYS_CONNECT)
 	}
@@ -243,6 +239,16 @@ func (f *filter) sockets(c Confinement) {
 			f.arg(arg)
 			f.ifAny(msgFastOpen, eacces)
 		})
+	}
+}
+
+// unix allows streams, which have to connect before they send, and all kinds if a
+// socket was granted.
+func (f *filter) unix(c Confinement) {
+	if len(c.UnixSockets) == 0 {
+		f.arg(1)
+		f.and(socketTypeMask)
+		f.unlessEqual(unix.SOCK_STREAM, eacces)
 	}
 }
 

@@ -149,6 +149,7 @@ func (k *kit) acts() map[string]func(string) (string, error) {
 		"limit": func(pid string) (string, error) {
 			return "", unix.Prlimit(number(pid), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 77, Max: 77}, nil)
 		},
+		"letter":    letter,
 		"trace":     trace,
 		"peek":      peek,
 		"signal by": signalBy,
@@ -255,6 +256,17 @@ func connect(text string) error {
 	}
 	_, err = unix.Write(fd, []byte("kit!"))
 	return err
+}
+
+// letter sends a datagram to a unix socket, by one of a pair.
+func letter(path string) (string, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	return "", unix.Sendto(pair[0], []byte("kit!"), 0, &unix.SockaddrUnix{Name: path})
 }
 
 // listen gives the address where it listens from now on.

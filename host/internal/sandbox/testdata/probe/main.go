@@ -49,7 +49,8 @@ var actions = map[string]func(args []string) error{
 	"socket":   func(a []string) error { return made(number(a[0]), number(a[1]), number(a[2])) },
 	"unix":     func(a []string) error { return dial(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: a[0]}) },
 	"serve":    func(a []string) error { return served(a[0]) },
-	"pair":     func([]string) error { _, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0); return err },
+	"pair":     func(a []string) error { _, err := unix.Socketpair(unix.AF_UNIX, number(a[0]), 0); return err },
+	"send":     sendTo,
 
 	// Processes.
 	"fork":      func([]string) error { return cloned(uintptr(unix.SIGCHLD)) },
@@ -188,6 +189,15 @@ func datagram(a []string) error {
 		return err
 	}
 	return unix.Sendto(fd, []byte("x"), 0, inet(a[0]))
+}
+
+// sendTo sends to a unix socket by one of a pair.
+func sendTo(a []string) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Sendto(pair[0], []byte("x"), 0, &unix.SockaddrUnix{Name: a[0]})
 }
 
 // served listens on a unix socket, as every plugin does for its host.
