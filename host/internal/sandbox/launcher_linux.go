@@ -147,7 +147,7 @@ func (p Policy) privileges() error {
 		return p.User.reaches()
 	}
 	if p.Confinement != nil {
-		return dropCapabilities(p.Confinement.capabilities(), false)
+		return keepCapabilities(p.Confinement.capabilities(), unix.Geteuid() == 0)
 	}
 	return nil
 }

@@ -28,9 +28,10 @@ func (c Confinement) capabilities() uint64 {
 	return mask
 }
 
-// dropCapabilities keeps those of the mask. With no_new_privs exec cannot bring
-// the others back.
-func dropCapabilities(mask uint64, inherit bool) error {
+// keepCapabilities keeps those of the mask and drops the others, which with
+// no_new_privs exec cannot bring back. Exec gives root again what is permitted;
+// somebody else gets nothing but what is ambient.
+func keepCapabilities(mask uint64, root bool) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
@@ -39,13 +40,21 @@ func dropCapabilities(mask uint64, inherit bool) error {
 	for i := range data {
 		keep := uint32(mask >> (32 * i)) //nolint:gosec // one half at a time
 		data[i].Permitted &= keep
-		data[i].Effective, data[i].Inheritable = data[i].Permitted, 0
-		if inherit {
-			data[i].Inheritable = data[i].Permitted
+		data[i].Effective, data[i].Inheritable = data[i].Permitted, data[i].Permitted
+		if root {
+			data[i].Inheritable = 0
 		}
 	}
 	if err := unix.Capset(&header, &data[0]); err != nil {
 		return fmt.Errorf("drop the capabilities: %w", err)
+	}
+	for capability := range 64 {
+		if data[capability/32].Inheritable&(1<<(capability%32)) == 0 {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(capability), 0, 0); err != nil {
+			return fmt.Errorf("keep capability %d: %w", capability, err)
+		}
 	}
 	return nil
 }
@@ -61,9 +70,9 @@ func become(u User, ports bool) error {
 		number  uintptr
 		a, b, c uintptr
 	}{
-		{unix.SYS_SETGROUPS, 0, 0, 0},
-		{unix.SYS_SETRESGID, uintptr(u.GID), uintptr(u.GID), uintptr(u.GID)},
-		{unix.SYS_SETRESUID, uintptr(u.UID), uintptr(u.UID), uintptr(u.UID)},
+		{sysSetgroups, 0, 0, 0},
+		{sysSetresgid, uintptr(u.GID), uintptr(u.GID), uintptr(u.GID)},
+		{sysSetresuid, uintptr(u.UID), uintptr(u.UID), uintptr(u.UID)},
 	} {
 		if _, _, errno := unix.RawSyscall(call.number, call.a, call.b, call.c); errno != 0 {
 			return fmt.Errorf("become user %s: %w", u.Name, errno)
@@ -73,15 +82,7 @@ func become(u User, ports bool) error {
 	if ports {
 		mask = 1 << unix.CAP_NET_BIND_SERVICE
 	}
-	if err := dropCapabilities(mask, true); err != nil {
-		return err
-	}
-	if ports {
-		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_BIND_SERVICE, 0, 0); err != nil {
-			return fmt.Errorf("let user %s listen on a port below 1024: %w", u.Name, err)
-		}
-	}
-	return nil
+	return keepCapabilities(mask, false)
 }
 
 // reaches says which of the paths that the plugin needs its user cannot use.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,6 +160,64 @@ func TestPrivileges(t *testing.T) {
 	}
 	if got := try(t, policy, "status", "Groups:"); got != "Groups:" {
 		t.Errorf("it has kept groups: %s", got)
+	}
+}
+
+// TestHighUser: where system calls have numbers of users with 16 bits, too, the
+// lower half of this one is root's.
+func TestHighUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root starts programs of other users")
+		return
+	}
+	policy := Policy{User: &User{Name: "somebody", UID: 1 << 16, GID: 1<<16 + 1}}
+	if got := try(t, policy, "status", "Uid:"); got != "Uid:\t65536\t65536\t65536\t65536" {
+		t.Error(got)
+	}
+	if got := try(t, policy, "status", "Gid:"); got != "Gid:\t65537\t65537\t65537\t65537" {
+		t.Error(got)
+	}
+}
+
+// ambientProbe names the probe for TestAmbient as a user who cannot build it.
+const ambientProbe = "SANDBOX_TEST_PROBE"
+
+// TestAmbient: a host that is not root and was given capabilities, as by systemd's
+// AmbientCapabilities, hands on what a plugin declares, and no more.
+func TestAmbient(t *testing.T) {
+	if os.Getenv(ambientProbe) != "" {
+		for _, test := range []struct {
+			c    Confinement
+			want uint64
+		}{
+			{Confinement{}, 1 << unix.CAP_CHOWN},
+			{Confinement{Bind: Ports{List: []uint16{8080}}}, 1 << unix.CAP_CHOWN},
+			{Confinement{Bind: Ports{List: []uint16{80}}}, 1<<unix.CAP_CHOWN | 1<<unix.CAP_NET_BIND_SERVICE},
+		} {
+			test.c.Read = []string{"/"}
+			want := fmt.Sprintf("CapEff:\t%016x", test.want)
+			if got := try(t, confined(t, test.c), "status", "CapEff:"); got != want {
+				t.Errorf("with %+v: %s, want %s", test.c, got, want)
+			}
+		}
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Log("only root has capabilities to give")
+		return
+	}
+	binary, err := probe()
+	must(t, err)
+	var words strings.Builder
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestAmbient$", "-test.v", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), ambientProbe+"="+binary)
+	cmd.Stdout, cmd.Stderr = &words, &words
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: nobody.UID, Gid: nobody.GID},
+		AmbientCaps: []uintptr{unix.CAP_NET_BIND_SERVICE, unix.CAP_SYS_TIME, unix.CAP_CHOWN},
+	}
+	if err := cmd.Run(); err != nil || !strings.Contains(words.String(), "--- PASS: TestAmbient") {
+		t.Errorf("%v\n%s", err, words.String())
 	}
 }
 

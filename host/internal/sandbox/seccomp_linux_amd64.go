@@ -10,6 +10,6 @@ const (
 
 var (
 	forks         = []uint32{unix.SYS_FORK, unix.SYS_VFORK}
-	neverHere     = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT}
+	neverHere     = []uint32{unix.SYS_KEXEC_FILE_LOAD, unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT}
 	oldAttributes = []uint32{unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN}
 )

@@ -8,4 +8,6 @@ const (
 )
 
 // This processor has system calls only that replace the older ones.
-var forks, neverHere, oldAttributes []uint32
+var forks, oldAttributes []uint32
+
+var neverHere = []uint32{unix.SYS_KEXEC_FILE_LOAD}
