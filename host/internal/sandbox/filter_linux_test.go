@@ -140,6 +140,18 @@ func TestFilter(t *testing.T) {
 		{"a mode of an open file, granted", attribute, of(unix.SYS_FCHMOD), allow},
 		{"a mode by path, granted for open files", attribute, of(unix.SYS_FCHMODAT), eperm},
 		{"a mode by path, granted with children", Confinement{Attributes: true, Children: true}, of(unix.SYS_FCHMODAT), allow},
+		{"a setuid file", none, of(unix.SYS_OPENAT, 3, 0, unix.O_CREAT|unix.O_WRONLY, 0o4755), eperm},
+		{"a setgid file", children, of(unix.SYS_OPENAT, 3, 0, unix.O_CREAT, 0o2755), eperm},
+		{"a setuid file without a name", none, of(unix.SYS_OPENAT, 3, 0, unix.O_TMPFILE|unix.O_RDWR, 0o4700), eperm},
+		{"a file", none, of(unix.SYS_OPENAT, 3, 0, unix.O_CREAT|unix.O_TRUNC, 0o1777), allow},
+		{"a directory to read, and a register that is not used", none, of(unix.SYS_OPENAT, 3, 0, unix.O_DIRECTORY, 0o4755), allow},
+		{"a file by openat2", children, of(unix.SYS_OPENAT2), nosys},
+		{"a setgid directory", none, of(unix.SYS_MKDIRAT, 3, 0, 0o2755), eperm},
+		{"a directory", none, of(unix.SYS_MKDIRAT, 3, 0, 0o755), allow},
+		{"a setuid file by mknod", none, of(unix.SYS_MKNODAT, 3, 0, unix.S_IFREG|0o4755), eperm},
+		{"a set-id mode of an open file, granted", attribute, of(unix.SYS_FCHMOD, 3, 0o4755), eperm},
+		{"a set-id mode by path, granted", Confinement{Attributes: true, Children: true}, of(unix.SYS_FCHMODAT, 3, 0, 0o2755), eperm},
+		{"another mode of an open file, granted", attribute, of(unix.SYS_FCHMOD, 3, 0o644), allow},
 	} {
 		if got := verdict(t, newFilter(test.c, pid), auditArch, test.call.number, test.call.args...); got != test.want {
 			t.Errorf("%s: %#x, want %#x", test.name, got, test.want)

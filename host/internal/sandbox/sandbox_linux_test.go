@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -243,6 +244,28 @@ func TestDevice(t *testing.T) {
 	policy.Confinement = nil
 	if os.Geteuid() == 0 {
 		tryFree(t, policy, "ok", "device", p.at("null"))
+	}
+}
+
+// TestSetID: no program is left that would run as the plugin's user.
+func TestSetID(t *testing.T) {
+	for _, call := range []int{unix.SYS_OPENAT, unix.SYS_FCHMOD} {
+		p := newPlace(t)
+		policy := confined(t, Confinement{Write: []string{p.at("in")}, Attributes: true, Children: true})
+		made := func() fs.FileMode {
+			info, err := os.Stat(p.at("in/program"))
+			if err != nil {
+				return 0
+			}
+			return info.Mode() & fs.ModeSetuid
+		}
+		if got := try(t, policy, "setuid", p.at("in/program"), strconv.Itoa(call)); got != "EPERM" || made() != 0 {
+			t.Errorf("system call %d: %s", call, got)
+		}
+		policy.Confinement = nil
+		if got := try(t, policy, "setuid", p.at("in/program"), strconv.Itoa(call)); got != "ok" || made() == 0 {
+			t.Errorf("system call %d without a sandbox: %s", call, got)
+		}
 	}
 }
 

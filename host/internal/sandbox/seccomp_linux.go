@@ -28,6 +28,7 @@ const (
 const (
 	sysOpenTreeAttr = 467
 	msgFastOpen     = 0x20000000
+	tmpfile         = 0o20000000 // the bit of O_TMPFILE that is not O_DIRECTORY
 	fioSetOwn       = 0x8901
 	// newNamespaces are the CLONE_NEW flags that clone(2) knows.
 	newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
@@ -148,7 +149,7 @@ func newFilter(c Confinement, pid int) *filter {
 	}
 	f.refuse(eperm, never...)
 	f.refuse(eperm, neverHere...)
-	f.refuse(nosys, unix.SYS_CLONE3) // its flags are in memory, where a filter cannot look
+	f.refuse(nosys, unix.SYS_CLONE3, unix.SYS_OPENAT2) // their flags are in memory, where a filter cannot look
 	f.limits(pid)
 	f.processes(c, pid)
 	f.sockets(c)
@@ -158,6 +159,7 @@ func newFilter(c Confinement, pid int) *filter {
 	if !c.Attributes || !c.Children { // programs of others do it by path
 		f.refuse(eperm, pathAttributes...)
 	}
+	f.setID()
 	f.ret(unix.SECCOMP_RET_ALLOW)
 	return f
 }
@@ -205,6 +207,39 @@ func (f *filter) processes(c Confinement, pid int) {
 			f.arg(1)
 			f.refuse(eperm, commands...)
 		})
+	}
+}
+
+// modes are the calls that give a file a mode, and the argument that it is.
+var modes = map[uint32]uint32{
+	unix.SYS_FCHMOD: 1, unix.SYS_FCHMODAT: 2, unix.SYS_FCHMODAT2: 2, unix.SYS_MKDIRAT: 2, unix.SYS_MKNODAT: 2,
+}
+
+// opens are those that give one only if they make the file, and the argument that
+// holds their flags; the mode is the next.
+var opens = map[uint32]uint32{unix.SYS_OPENAT: 2}
+
+// setID refuses to leave a program that runs as the plugin's user or group,
+// whoever starts it.
+func (f *filter) setID() {
+	const bits = unix.S_ISUID | unix.S_ISGID
+	for _, calls := range []map[uint32]uint32{modes, oldModes} {
+		for number, mode := range calls {
+			f.when(number, func(f *filter) {
+				f.arg(mode)
+				f.ifAny(bits, eperm)
+			})
+		}
+	}
+	for _, calls := range []map[uint32]uint32{opens, oldOpens} {
+		for number, flags := range calls {
+			f.when(number, func(f *filter) {
+				f.arg(flags)
+				f.unlessAny(unix.O_CREAT|tmpfile, unix.SECCOMP_RET_ALLOW)
+				f.arg(flags + 1)
+				f.ifAny(bits, eperm)
+			})
+		}
 	}
 }
 

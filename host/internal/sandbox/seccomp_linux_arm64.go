@@ -8,6 +8,9 @@ const (
 )
 
 // This processor has system calls only that replace the older ones.
-var forks, oldAttributes []uint32
+var (
+	forks, oldAttributes []uint32
+	oldModes, oldOpens   map[uint32]uint32
+)
 
 var neverHere = []uint32{unix.SYS_KEXEC_FILE_LOAD}

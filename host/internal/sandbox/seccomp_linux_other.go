@@ -8,4 +8,7 @@ const (
 	foreignNumbers = 0
 )
 
-var forks, neverHere, oldAttributes []uint32
+var (
+	forks, neverHere, oldAttributes []uint32
+	oldModes, oldOpens              map[uint32]uint32
+)

@@ -22,6 +22,7 @@ var actions = map[string]func(args []string) error{
 	"read":     func(a []string) error { return opened(a[0], unix.O_RDONLY) },
 	"write":    func(a []string) error { return opened(a[0], unix.O_WRONLY) },
 	"create":   func(a []string) error { return opened(a[0], unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL) },
+	"setuid":   func(a []string) error { return setuid(a[0], number(a[1])) },
 	"list":     func(a []string) error { _, err := os.ReadDir(a[0]); return err },
 	"truncate": func(a []string) error { return unix.Truncate(a[0], 0) },
 	"rename":   func(a []string) error { return unix.Rename(a[0], a[1]) },
@@ -109,6 +110,19 @@ func opened(path string, flags int) error {
 		return err
 	}
 	return unix.Close(fd)
+}
+
+// setuid makes a program that runs as its owner, by one call or by two.
+func setuid(path string, call int) error {
+	mode := uint32(0o755)
+	if call == unix.SYS_OPENAT {
+		mode = 0o4755
+	}
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY, mode)
+	if err == nil && call == unix.SYS_FCHMOD {
+		err = unix.Fchmod(fd, 0o4755)
+	}
+	return err
 }
 
 func fchmod(a []string) error {
