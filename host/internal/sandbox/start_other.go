@@ -25,6 +25,9 @@ func Start(cmd *exec.Cmd, p Policy, _ *os.File) error {
 	}
 	cmd.Path, cmd.Args = p.Path, p.Args
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.User != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: p.User.UID, Gid: p.User.GID} // and no other groups
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Path, err)
 	}
