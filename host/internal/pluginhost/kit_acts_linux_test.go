@@ -324,6 +324,7 @@ var kitActs = []kitAct{
 	{name: "send a datagram", plugin: "kit-net", act: "connect", scene: receiver},
 	{name: "send a datagram, with UDP granted", plugin: "kit-udp", act: "connect", scene: receiver, needs: never},
 	{name: "listen by TCP", plugin: "kit-net", act: "listen", scene: bound("tcp")},
+	{name: "listen by TCP without bind", plugin: "kit-net", act: "listen without bind", scene: bound("tcp"), needs: never},
 	{name: "listen by MPTCP", plugin: "kit-net", act: "listen", scene: bound("mptcp")},
 	{name: "listen by UDP", plugin: "kit-net", act: "listen", scene: bound("udp")},
 	{name: "connect to an abstract unix socket", plugin: "kit", act: "connect", scene: listener("abstract")},

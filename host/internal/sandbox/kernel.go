@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -67,8 +68,15 @@ func (k Kernel) Shortfalls(c Confinement) []Shortfall {
 	if c.dials() || !k.Seccomp {
 		landlock(abiSockets, "connect to unix sockets that its user can reach")
 	}
-	if !c.network() && k.Landlock < abiTCP {
+	switch listens := "listen at TCP ports that the kernel chooses"; {
+	case !c.network() && k.Landlock < abiTCP:
 		seccomp("use the network")
+	case c.Bind.Any || slices.Contains(c.Bind.List, 0):
+	case c.network():
+		// listen(2) binds a socket that was not bound, and no rule speaks of it.
+		out = append(out, Shortfall{listens, "a Landlock that there is not yet"})
+	default:
+		seccomp(listens)
 	}
 	seccomp("get around the rules for TCP with other protocols")
 	if !c.UDP {

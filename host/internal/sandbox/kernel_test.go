@@ -15,25 +15,27 @@ func TestShortfalls(t *testing.T) {
 		c    Confinement
 		want []string // in this order
 	}{
-		{"all of it", whole, tcp, nil},
+		{"all of it", whole, Confinement{}, nil},
+		{"all of it, with ports that the kernel chooses", whole, Confinement{Connect: tcp.Connect, Bind: Ports{List: []uint16{0}}}, nil},
+		{"all of it, with network: listen without bind", whole, tcp, []string{"listen at TCP ports"}},
 		{"no sockets on ABI 8: connect is refused as a whole", Kernel{8, true}, Confinement{}, nil},
-		{"sockets on ABI 8", Kernel{8, true}, tcp, []string{"unix sockets that its user can reach"}},
+		{"sockets on ABI 8", Kernel{8, true}, tcp, []string{"unix sockets that its user can reach", "listen at TCP"}},
 		{"its own sockets on ABI 8", Kernel{8, true}, Confinement{UnixSockets: []string{"/run/x"}}, []string{"unix sockets that its user can reach"}},
-		{"ABI 4", Kernel{4, true}, tcp, []string{"control devices", "abstract", "unix sockets that its user can reach"}},
+		{"ABI 4", Kernel{4, true}, tcp, []string{"control devices", "abstract", "unix sockets that its user can reach", "listen at TCP"}},
 		{"ABI 4 with children", Kernel{4, true}, Confinement{Children: true}, []string{"control devices", "send signals"}},
 		{"ABI 4 with signals granted", Kernel{4, true}, Confinement{Children: true, Signals: true}, []string{"control devices"}},
-		{"ABI 3", Kernel{3, true}, tcp, []string{"TCP ports that it does not name", "control devices", "abstract", "unix sockets that"}},
+		{"ABI 3", Kernel{3, true}, tcp, []string{"TCP ports that it does not name", "control devices", "abstract", "unix sockets that", "listen at TCP"}},
 		{"ABI 3, no network", Kernel{3, true}, Confinement{}, []string{"control devices"}},
 		{"ABI 3, all ports", Kernel{3, true}, Confinement{Connect: Ports{Any: true}, Bind: Ports{Any: true}}, []string{"control devices", "abstract", "unix sockets that"}},
 		{"ABI 2", Kernel{2, true}, Confinement{}, []string{"empty files", "control devices"}},
 		{"none", Kernel{0, true}, Confinement{}, []string{"every file", "empty files", "control devices"}},
 		{
 			"Landlock only", Kernel{11, false}, Confinement{},
-			[]string{"get around the rules for TCP", "use UDP", "start other programs", "change modes and owners", "ways that plugins have no use for"},
+			[]string{"listen at TCP ports", "get around the rules for TCP", "use UDP", "start other programs", "change modes and owners", "ways that plugins have no use for"},
 		},
 		{
 			"Landlock only, all granted", Kernel{11, false}, Confinement{UDP: true, Children: true, Attributes: true, UnixSockets: []string{"@x"}},
-			[]string{"get around the rules for TCP", "ways that plugins have no use for"},
+			[]string{"listen at TCP ports", "get around the rules for TCP", "ways that plugins have no use for"},
 		},
 		{
 			"nothing at all", Kernel{}, Confinement{},
@@ -49,7 +51,7 @@ func TestShortfalls(t *testing.T) {
 				t.Errorf("%s: %v, want %q", test.name, got, test.want)
 				break
 			}
-			if !strings.Contains(s.String(), "needs Landlock ABI ") && !strings.Contains(s.String(), "needs seccomp") {
+			if !strings.Contains(s.String(), "needs Landlock ABI ") && !strings.Contains(s.String(), "needs a Landlock that there is not yet") && !strings.Contains(s.String(), "needs seccomp") {
 				t.Errorf("%s: %q does not say what it needs", test.name, s)
 			}
 		}

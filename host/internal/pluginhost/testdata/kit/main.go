@@ -149,10 +149,11 @@ func (k *kit) acts() map[string]func(string) (string, error) {
 		"limit": func(pid string) (string, error) {
 			return "", unix.Prlimit(number(pid), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 77, Max: 77}, nil)
 		},
-		"letter":    letter,
-		"trace":     trace,
-		"peek":      peek,
-		"signal by": signalBy,
+		"listen without bind": listenUnbound,
+		"letter":              letter,
+		"trace":               trace,
+		"peek":                peek,
+		"signal by":           signalBy,
 		"grow": func(size string) (string, error) {
 			f, err := os.Create(filepath.Join(k.stateDir, "large"))
 			if err != nil {
@@ -305,6 +306,22 @@ func signalBy(pid string) (string, error) {
 	}
 	_, err = w.WriteString("x")
 	return "", err
+}
+
+// listenUnbound listens without having bound.
+func listenUnbound(text string) (string, error) {
+	fd, _, err := open(text)
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Listen(fd, 1); err != nil {
+		return "", err
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port), nil
 }
 
 // trace becomes the tracer of a process, from a thread that stays.
