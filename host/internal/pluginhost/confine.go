@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -151,9 +152,15 @@ func (b *binary) policy(args []string, s Sandbox) sandbox.Policy {
 	return p
 }
 
-// confined logs how an instance is confined, as far as somebody should know.
-func (h *Host) confined(instance string, s Sandbox) {
+// confined logs how an instance is confined on a kernel, as far as somebody should
+// know. That the main part is missing is said to everybody, but once.
+func (h *Host) confined(instance string, s Sandbox, k sandbox.Kernel) {
 	log := h.log.Named(instance)
+	if s.Confinement != nil && k.Landlock == 0 && runtime.GOOS == "linux" {
+		h.noLandlock.Do(func() {
+			h.log.Warn("this kernel has no Landlock, or it is not enabled: plugins may use every file that their user can use; `certwright doctor` lists what else is missing")
+		})
+	}
 	switch {
 	case s.Level == sandbox.Off:
 		log.Warn("it runs WITHOUT A SANDBOX (sandbox: off): it may do all that its user may")

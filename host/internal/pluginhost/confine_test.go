@@ -3,11 +3,13 @@ package pluginhost
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/certwright/certwright/host/internal/sandbox"
 	"github.com/certwright/certwright/sdk"
@@ -147,6 +149,36 @@ func TestLevels(t *testing.T) {
 				t.Errorf("shortfalls %v", box.Shortfalls)
 			}
 		})
+	}
+}
+
+// TestNoLandlock: who has no Landlock is told without asking, once a run, and only
+// where somebody counts on it.
+func TestNoLandlock(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		k    sandbox.Kernel
+		s    Spec
+		want int
+	}{
+		{"none", sandbox.Kernel{Seccomp: true}, Spec{}, 1},
+		{"an old one", sandbox.Kernel{Landlock: 3, Seccomp: true}, Spec{}, 0},
+		{"none, and none wanted", sandbox.Kernel{Seccomp: true}, Spec{Sandbox: "off"}, 0},
+	} {
+		if runtime.GOOS != "linux" {
+			test.want = 0
+		}
+		log := &logBuffer{}
+		h := New(Options{Log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn})})
+		box, err := SandboxOf(test.k, sdk.Description{Name: "p"}, test.s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.confined("web", box, test.k)
+		h.confined("mail", box, test.k)
+		if got := strings.Count(log.String(), "has no Landlock"); got != test.want {
+			t.Errorf("%s: said %d times, want %d: %s", test.name, got, test.want, log.String())
+		}
 	}
 }
 

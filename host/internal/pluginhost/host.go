@@ -83,6 +83,7 @@ type Host struct {
 	busy         sync.WaitGroup // starts and descriptions under way
 	cancels      map[*context.CancelCauseFunc]bool
 	sweep        sync.Once
+	noLandlock   sync.Once // see confined
 	instances    map[string]*Instance
 	attached     map[string]bool // see attach
 	descriptions map[string]*descriptionEntry

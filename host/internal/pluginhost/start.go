@@ -190,7 +190,7 @@ func (h *Host) policy(b *binary, d sdk.Description, s Spec, stateDir, sockets st
 	if err != nil {
 		return sandbox.Policy{}, err
 	}
-	h.confined(s.Name, box)
+	h.confined(s.Name, box, sandbox.ThisKernel())
 	p := b.policy(nil, box)
 	if err := h.enclose(&p, stateDir, sockets); err != nil {
 		return p, fmt.Errorf("start instance %s: %w", s.Name, err)
