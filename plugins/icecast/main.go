@@ -25,7 +25,8 @@ func declaration(i *icecast) sdk.Plugin {
 			},
 			Write:       []sdk.Value{sdk.FromSetting("config"), sdk.FromSetting("bundle")},
 			Execute:     []sdk.Value{sdk.Literal(systemctl)},
-			ConnectTCP:  []sdk.Value{sdk.FromSetting("ssl_port"), sdk.FromSetting("endpoints")},
+			ConnectTCP:  []sdk.Value{sdk.FromSetting("ssl_port"), sdk.FromSetting("endpoints"), sdk.Literal("53")},
+			UDP:         true, // endpoints may be names
 			UnixSockets: []sdk.Value{sdk.Literal("/run/systemd/private"), sdk.Literal("/run/dbus/system_bus_socket")},
 			Children:    true,
 			Signals:     true,
