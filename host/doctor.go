@@ -12,6 +12,7 @@ import (
 	"github.com/certwright/certwright/host/internal/doctor"
 	"github.com/certwright/certwright/host/internal/journal"
 	"github.com/certwright/certwright/host/internal/model"
+	"github.com/certwright/certwright/host/internal/pluginhost"
 	"github.com/certwright/certwright/host/internal/report"
 	"github.com/certwright/certwright/host/internal/run"
 	"github.com/certwright/certwright/host/internal/sandbox"
@@ -34,9 +35,11 @@ func Doctor(ctx context.Context, b Base) error {
 	if err != nil {
 		return err
 	}
-	plugins := b.pluginHost(&report.Secrets{}, l)
-	defer func() { _ = plugins.Close(context.WithoutCancel(ctx)) }() // nothing was started
-	e := &run.Engine{Config: b.Config, Store: s, Plugins: plugins, Terminal: b.Terminal, Now: b.now(), Version: b.Version}
+	secrets := &report.Secrets{}
+	b.Terminal.Redact = secrets.Redact
+	plugins := b.pluginHost(secrets, l)
+	defer func() { _ = plugins.Close(context.WithoutCancel(ctx)) }() // each process was stopped already
+	e := &run.Engine{Config: b.Config, Store: s, Plugins: plugins, Terminal: b.Terminal, Secrets: secrets, Now: b.now(), Version: b.Version}
 	list, err := s.Lineages()
 	v := visit{base: b, engine: e, lineages: map[string]model.Lineage{}}
 	if err != nil {
@@ -49,11 +52,17 @@ func Doctor(ctx context.Context, b Base) error {
 		return err
 	}
 	v.plugins(ctx)
-	v.sandboxes(ctx)
+	v.instances(ctx)
 	if names := l.Names(); len(names) > 0 {
 		v.add(doctor.Finding{Check: "lock", Level: doctor.OK, Text: fmt.Sprintf("%d plugins are locked", len(names))})
 	} else {
 		v.add(doctor.Finding{Check: "lock", Level: doctor.OK, Text: "no plugin is locked (certwright plugins lock)"})
+	}
+	for _, name := range l.Names() {
+		if !slices.ContainsFunc(plugins.List(), func(f pluginhost.Found) bool { return f.Name == name }) {
+			v.add(doctor.Finding{Check: "lock", Level: doctor.Warning, Text: fmt.Sprintf("plugin %s is locked, but not installed", name),
+				Hint: "install it again, or remove its entry from " + l.File(name)})
+		}
 	}
 	v.add(doctor.State(b.Config.StateDir)...)
 	v.add(doctor.FileSystem(b.Config.StateDir))
@@ -108,20 +117,35 @@ func (v *visit) plugins(ctx context.Context) {
 	v.add(doctor.Finding{Check: "plugins", Level: doctor.OK, Text: fmt.Sprintf("%d can be used, %d are", good, len(used))})
 }
 
-// sandboxes says what this kernel enforces for each instance in use.
-func (v *visit) sandboxes(ctx context.Context) {
+// instances says what this kernel enforces for each instance, and what is wrong
+// with its settings and secrets.
+func (v *visit) instances(ctx context.Context) {
 	k := sandbox.ThisKernel()
 	v.add(doctor.Kernel(k.Landlock, k.Seccomp))
-	for _, box := range v.engine.Sandboxes(ctx, v.requests, v.lineages) {
-		if box.Err != nil {
-			v.add(doctor.Finding{Check: "sandbox", Level: doctor.Problem, Text: box.Err.Error(), Hint: report.Hint(box.Err)})
-			continue
+	var boxes []doctor.Box
+	for _, i := range v.engine.Instances(ctx, v.requests, v.lineages) {
+		for _, err := range i.Errs {
+			v.once(doctor.Finding{Check: "settings", Level: doctor.Problem, Text: err.Error(), Hint: report.Hint(err)})
 		}
-		var can []string
-		for _, s := range box.Sandbox.Shortfalls {
-			can = append(can, s.String())
+		if i.Refused != nil {
+			v.once(doctor.Finding{Check: "sandbox", Level: doctor.Problem, Text: i.Refused.Error(), Hint: report.Hint(i.Refused)})
+		} else if i.Sandbox.Level != "" {
+			var can []string
+			for _, s := range i.Sandbox.Shortfalls {
+				can = append(can, s.String())
+			}
+			boxes = append(boxes, doctor.Box{
+				Instance: i.Name, For: i.For, Finding: doctor.Sandbox(i.Name, string(i.Sandbox.Level), i.Sandbox.Unconfined, can),
+			})
 		}
-		v.add(doctor.Sandbox(box.Name, string(box.Sandbox.Level), box.Sandbox.Unconfined, can))
+	}
+	v.add(doctor.Boxes(boxes)...)
+}
+
+// once adds a finding that there is not yet: certificates share instances.
+func (v *visit) once(f doctor.Finding) {
+	if !slices.Contains(v.findings, f) {
+		v.add(f)
 	}
 }
 

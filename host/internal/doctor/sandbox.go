@@ -1,6 +1,9 @@
 package doctor
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Kernel tells what the sandbox of plugins is made of here.
 func Kernel(landlock int, seccomp bool) Finding {
@@ -29,4 +32,33 @@ func Sandbox(instance, level, unconfined string, can []string) Finding {
 		return ok(check, "%s is confined (%s); on this kernel it can still %s", instance, level, strings.Join(can, "; "))
 	}
 	return ok(check, "%s is confined (%s)", instance, level)
+}
+
+// Box is how an instance is confined with the settings that a certificate uses.
+type Box struct {
+	Instance string
+	// For is the first certificate; empty: none uses it.
+	For string
+	Finding
+}
+
+// Boxes tells of each instance once, unless certificates use it with settings that
+// make a difference: then it says for which.
+func Boxes(boxes []Box) []Finding {
+	var different []Box
+	ways := map[string]int{}
+	for _, b := range boxes {
+		if !slices.ContainsFunc(different, func(d Box) bool { return d.Finding == b.Finding }) {
+			different = append(different, b)
+			ways[b.Instance]++
+		}
+	}
+	var out []Finding
+	for _, b := range different {
+		if ways[b.Instance] > 1 {
+			b.Text += " (as " + b.For + " uses it)"
+		}
+		out = append(out, b.Finding)
+	}
+	return out
 }

@@ -3,11 +3,14 @@ package run
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"slices"
 
+	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/model"
 	"github.com/certwright/certwright/host/internal/pluginhost"
+	"github.com/certwright/certwright/sdk"
 )
 
 // Asker gives a client that trusts what a request's CA is trusted by, for
@@ -54,36 +57,98 @@ func (e *Engine) Used(requests []model.Request, lineages map[string]model.Lineag
 	return plugins, by
 }
 
-// Boxed is an instance in use with its sandbox.
-type Boxed struct {
-	Name, Plugin string
-	Sandbox      pluginhost.Sandbox
-	// Err says why it cannot be started like that.
-	Err error
+// Checked is an instance as it would be started.
+type Checked struct {
+	Name string
+	// For is the first certificate that uses it so; empty: none does.
+	For string
+	// Sandbox that it gets, unless Refused says why it cannot be started like that.
+	Sandbox pluginhost.Sandbox
+	Refused error
+	// Errs are what else is wrong: its settings and secrets.
+	Errs []error
 }
 
-// Sandboxes gives those of the instances that requests use, in the order in which
-// they are met. An instance whose plugin or settings are wrong is left out: it is
-// told of elsewhere.
-func (e *Engine) Sandboxes(ctx context.Context, requests []model.Request, lineages map[string]model.Lineage) []Boxed {
-	var out []Boxed
-	seen := map[string]bool{}
+// Instances checks those that requests use, in the order in which they are met, and
+// then the others that are configured: settings, secrets and sandbox, and, if these
+// are in order, the plugin itself looks at its settings. One whose plugin cannot be
+// used is left out if a certificate needs it: that is told elsewhere.
+func (e *Engine) Instances(ctx context.Context, requests []model.Request, lineages map[string]model.Lineage) []Checked {
+	var out []Checked
+	seen, used := map[string]bool{}, map[string]bool{}
+	read := readOnce()
 	for _, r := range requests {
 		for _, name := range r.Uses() {
-			_, bound, d, err := e.bind(ctx, r, lineages[r.Name], name)
-			key := (&member{config: bound}).key()
-			if err != nil || seen[key] {
+			used[name] = true
+			configured, bound, d, err := e.bind(ctx, r, lineages[r.Name], name)
+			key := name + "\x00" + (&member{config: bound}).key()
+			if seen[key] || d.Name == "" {
 				continue
 			}
 			seen[key] = true
-			s := specOf(bound)
-			s.Secrets = map[string][]byte{}
-			for name := range bound.Secrets {
-				s.Secrets[name] = nil // given; what it is does not matter here
-			}
-			box, err := pluginhost.SandboxHere(d, s)
-			out = append(out, Boxed{Name: name, Plugin: d.Name, Sandbox: box, Err: err})
+			e.mask(r, bound)
+			c := e.checked(ctx, configured, bound, d, err, read)
+			c.For = r.Name
+			out = append(out, c)
 		}
 	}
+	for _, i := range e.Config.Instances {
+		if used[i.Name] {
+			continue
+		}
+		d, err := e.Plugins.Describe(ctx, i.Plugin)
+		if err != nil {
+			out = append(out, Checked{Name: i.Name, Errs: []error{fmt.Errorf("%s: instance %s: %w", i.Pos, i.Name, err)}})
+			continue
+		}
+		bound, err := config.Bind(i, d)
+		e.mask(model.Request{}, bound)
+		out = append(out, e.checked(ctx, i, bound, d, err, read))
+	}
 	return out
+}
+
+func (e *Engine) checked(ctx context.Context, configured config.Instance, bound model.Instance, d sdk.Description, wrong error, read secretReader) Checked {
+	c := Checked{Name: configured.Name}
+	if wrong != nil {
+		c.Errs = []error{wrong}
+		return c
+	}
+	m, err := e.member(ctx, configured, bound, d, read)
+	if err != nil {
+		c.Errs = append(c.Errs, err)
+	}
+	if c.Sandbox, c.Refused = e.Plugins.Sandbox(d, m.spec()); c.Refused != nil || err != nil {
+		return c
+	}
+	s := m.spec()
+	s.ValidateOnly = true
+	running, err := e.Plugins.Start(ctx, s)
+	if err == nil {
+		err = running.Stop(ctx)
+	}
+	if err != nil {
+		c.Errs = append(c.Errs, err)
+	}
+	return c
+}
+
+// secretReader fetches what a reference leads to.
+type secretReader func(context.Context, model.SecretRef) ([]byte, error)
+
+// readOnce fetches each secret once, however many instances it belongs to.
+func readOnce() secretReader {
+	type answer struct {
+		secret []byte
+		err    error
+	}
+	have := map[model.SecretRef]answer{}
+	return func(ctx context.Context, ref model.SecretRef) ([]byte, error) {
+		a, known := have[ref]
+		if !known {
+			a.secret, a.err = config.ReadSecret(ctx, ref)
+			have[ref] = a
+		}
+		return a.secret, a.err
+	}
 }

@@ -241,7 +241,7 @@ func (t *team) recall(ctx context.Context, lineage string, i model.Instance) (ru
 	if err != nil {
 		return running{}, err
 	}
-	m, err := t.engine.member(ctx, config.Instance{Name: i.Name, Plugin: i.Plugin}, i, d)
+	m, err := t.engine.member(ctx, config.Instance{Name: i.Name, Plugin: i.Plugin}, i, d, config.ReadSecret)
 	if err != nil {
 		return running{}, err
 	}

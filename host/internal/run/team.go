@@ -218,14 +218,20 @@ func (e *Engine) resolve(ctx context.Context, r model.Request, l model.Lineage, 
 	if err != nil {
 		return nil, err
 	}
-	for _, values := range bound.Literals {
+	e.mask(r, bound)
+	return e.member(ctx, configured, bound, d, config.ReadSecret)
+}
+
+// mask keeps what an instance is given as it is out of sight, where it may be a
+// secret.
+func (e *Engine) mask(r model.Request, i model.Instance) {
+	for _, values := range i.Literals {
 		for _, value := range values {
 			if !r.Public(value) {
 				e.Secrets.Add([]byte(value))
 			}
 		}
 	}
-	return e.member(ctx, configured, bound, d)
 }
 
 // bind is resolve without the secrets.
@@ -262,13 +268,13 @@ func (e *Engine) bind(ctx context.Context, r model.Request, l model.Lineage, nam
 }
 
 // member checks settings and fetches secrets.
-func (e *Engine) member(ctx context.Context, configured config.Instance, bound model.Instance, d sdk.Description) (*member, error) {
+func (e *Engine) member(ctx context.Context, configured config.Instance, bound model.Instance, d sdk.Description, read secretReader) (*member, error) {
 	var errs []error
 	secrets := map[string][]byte{}
 	var names []string
 	for name, ref := range bound.Secrets {
 		names = append(names, name)
-		secret, err := config.ReadSecret(ctx, ref)
+		secret, err := read(ctx, ref)
 		if err != nil {
 			errs = append(errs, configured.AtSecret(name, err))
 			continue
