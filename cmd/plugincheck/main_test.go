@@ -210,6 +210,10 @@ func TestUsage(t *testing.T) {
 	if err := os.WriteFile(text, []byte("- no\n- map\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	other := filepath.Join(t.TempDir(), "other.yaml")
+	if err := os.WriteFile(other, []byte("path: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		says string
@@ -221,6 +225,10 @@ func TestUsage(t *testing.T) {
 		"wrong set":       {[]string{"--set", "dir", hello}, "wants KEY=VALUE"},
 		"no settings":     {[]string{"--settings", "/nonexistent/s", hello}, "/nonexistent/s"},
 		"settings no map": {[]string{"--settings", text, hello}, "write a map"},
+		"unknown setting": {[]string{"--set", "path=x", "--set", "where=y", hello}, "--set path=x: the plugin has no setting path; it has dir"},
+		"unknown in file": {[]string{"--settings", other, hello}, other + ": the plugin has no setting path; it has dir"},
+		"no placeholder":  {[]string{"--set", "dir={directory}/x", hello}, "--set dir: {directory} is no placeholder; there are {dir}, "},
+		"no such place":   {[]string{"--set", "dir={dir}", "--deployed", "{live}/a.pem", hello}, "--deployed: {live} is no placeholder"},
 		"no webroot":      {[]string{"--webroot", "/nonexistent/w", hello}, "--webroot /nonexistent/w"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -236,6 +244,19 @@ func TestHelp(t *testing.T) {
 	code, stdout, stderr := plugincheck(t, "--help")
 	if code != exitPassed || !strings.Contains(stdout, "--webroot") || stderr != "" {
 		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// What a plugin fills in itself is no mistake, nor is what a shell or a template does.
+func TestPlacesOfOthers(t *testing.T) {
+	own := sdk.Setting{Doc: "`{name}` stands for the certificate's name", Default: "a {site}"}
+	for _, text := range []string{"{name}:443", "{site}", "${home}", "{{word}}", "{via http://127.0.0.1:1}", "{dir}/{name}", "{A}", "{}", `{"a": 1}`} {
+		if err := places("--set x", text, own); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if places("--set x", "{name}", sdk.Setting{}) == nil {
+		t.Error("{name} is taken for a setting that does not say so")
 	}
 }
 

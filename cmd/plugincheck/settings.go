@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -38,7 +40,17 @@ func (o *options) prepare(ctx context.Context, binary string) (plugintest.Suite,
 			return s, err
 		}
 	}
-	types := settingTypes(ctx, binary, s.Env)
+	for _, file := range o.deployed {
+		if err := places("--deployed", file, sdk.Setting{}); err != nil {
+			return s, err
+		}
+	}
+	types, described := settingTypes(ctx, binary, s.Env)
+	if described {
+		if err := o.known(types, s.Settings); err != nil {
+			return s, err
+		}
+	}
 	for name, value := range s.Settings {
 		if text, ok := value.(string); ok && types[name].Secret {
 			if err := setOne(&s, types, name, text); err != nil {
@@ -51,6 +63,9 @@ func (o *options) prepare(ctx context.Context, binary string) (plugintest.Suite,
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
 			return s, fmt.Errorf("--set %q: wants KEY=VALUE", pair)
+		}
+		if err := places("--set "+name, value, types[name]); err != nil {
+			return s, err
 		}
 		if err := setOne(&s, types, name, value); err != nil {
 			return s, err
@@ -74,9 +89,57 @@ func readSettings(path string, into *map[string]any) error {
 	return nil
 }
 
+// known refuses, once and before any check, settings that the plugin does not have.
+func (o *options) known(types map[string]sdk.Setting, fromFile map[string]any) error {
+	names := slices.Sorted(maps.Keys(types))
+	has := "it has " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		has = "it has none"
+	}
+	for _, name := range slices.Sorted(maps.Keys(fromFile)) {
+		if _, ok := typeOfSetting(types, name); !ok {
+			return fmt.Errorf("%s: the plugin has no setting %s; %s", o.settingsFile, name, has)
+		}
+	}
+	for _, pair := range o.set {
+		name, _, _ := strings.Cut(pair, "=")
+		if _, ok := typeOfSetting(types, name); !ok && name != "" {
+			return fmt.Errorf("--set %s: the plugin has no setting %s; %s", pair, name, has)
+		}
+	}
+	return nil
+}
+
+// typeOfSetting also knows an entry of a map of secrets, MAP.KEY.
+func typeOfSetting(types map[string]sdk.Setting, name string) (sdk.Setting, bool) {
+	if setting, ok := types[name]; ok {
+		return setting, true
+	}
+	of, _, dotted := strings.Cut(name, ".")
+	setting, ok := types[of]
+	return setting, ok && dotted && setting.Secret && setting.Type == sdk.MapSetting
+}
+
+// braces are what looks like a placeholder; a shell's or a template's do not.
+var braces = regexp.MustCompile(`(^|[^${])(\{[a-z_]+\})`)
+
+// places refuses what looks like a placeholder and is none, neither of the suite's
+// world nor, by the doc of the setting, of the plugin's own.
+func places(what, text string, setting sdk.Setting) error {
+	for _, found := range braces.FindAllStringSubmatch(text, -1) {
+		place := found[2]
+		if slices.Contains(plugintest.Placeholders(), place) || strings.Contains(setting.Doc+setting.Default, place) {
+			continue
+		}
+		return fmt.Errorf("%s: %s is no placeholder; there are %s and {via URL}, and those that the doc of the setting names. "+
+			"Give a text that is meant as it is by --settings FILE", what, place, strings.Join(plugintest.Placeholders(), ", "))
+	}
+	return nil
+}
+
 // settingTypes asks the plugin for the types of its settings. If it cannot say,
 // the checks will tell why, so nothing is known here.
-func settingTypes(ctx context.Context, binary string, env []string) map[string]sdk.Setting {
+func settingTypes(ctx context.Context, binary string, env []string) (types map[string]sdk.Setting, described bool) {
 	out := map[string]sdk.Setting{}
 	cmd := exec.CommandContext(ctx, binary, "describe")
 	if !strings.ContainsRune(binary, os.PathSeparator) {
@@ -86,12 +149,12 @@ func settingTypes(ctx context.Context, binary string, env []string) map[string]s
 	printed, err := cmd.Output()
 	var d sdk.Description
 	if err != nil || json.Unmarshal(printed, &d) != nil {
-		return out
+		return out, false
 	}
 	for _, s := range d.Settings {
 		out[s.Name] = s
 	}
-	return out
+	return out, true
 }
 
 // placeholder is a text that stands for something of the suite's world. As YAML
@@ -100,10 +163,7 @@ var placeholder = regexp.MustCompile(`^\{[a-z_]+\}$`)
 
 // setOne sets one setting by its type: text as it is, all else as YAML.
 func setOne(s *plugintest.Suite, types map[string]sdk.Setting, name, text string) error {
-	setting := types[name]
-	if of, _, ok := strings.Cut(name, "."); ok && types[of].Secret && types[of].Type == sdk.MapSetting {
-		setting = types[of] // an entry of a map of secrets
-	}
+	setting, _ := typeOfSetting(types, name)
 	if setting.Secret {
 		secret, err := secretOf(text)
 		if err != nil {

@@ -30,6 +30,11 @@ const (
 	placeTSIGSecret = "{tsig_secret}"
 )
 
+// Placeholders are those that stand for one thing; {via URL} is beside them.
+func Placeholders() []string {
+	return []string{placeDir, placeWeb, placeDNS, placeTSIGName, placeTSIGSecret, placeHTTPPort, placeTLSPort}
+}
+
 // The key that the world's name server takes besides unsigned updates.
 const (
 	tsigName   = "plugincheck."

@@ -189,6 +189,51 @@ func TestPythonOfEverySetOfRoles(t *testing.T) {
 	}
 }
 
+// Without the messages a Python plugin says what is missing, and where.
+func TestPythonWithoutMessages(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Write(Request{Name: "my-thing", Language: "python", Roles: Roles, Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "plugin.binpb")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "certwright-plugin-my-thing"), "serve", "--reattach").CombinedOutput()
+	if want := "plugin.binpb is missing beside " + dir; err == nil || !strings.Contains(string(out), want) || strings.Contains(string(out), "Traceback") {
+		t.Errorf("%v, without %q:\n%s", err, want, out)
+	}
+}
+
+// The README shows how each role is used, and the check with all its settings.
+func TestReadmeShowsEveryRole(t *testing.T) {
+	for _, roles := range combinations() {
+		for _, language := range []string{"go", "python"} {
+			dir := t.TempDir()
+			if _, err := Write(Request{Name: "my-thing", Language: language, Roles: roles, Dir: dir, Version: "1.2.3"}); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, check, _ := strings.Cut(string(text), "    plugincheck ")
+			check, _, _ = strings.Cut(check, "\n")
+			for role, want := range map[string]struct{ use, set string }{
+				sdk.RoleAuthenticator: {" -a my-thing ", "--set path={dir}"},
+				sdk.RoleInstaller:     {" -i my-thing ", "--deployed '{dir}/a.plugincheck.test.pem'"},
+				sdk.RoleHook:          {"", "--set log="},
+			} {
+				if slices.Contains(roles, role) != strings.Contains(check, want.set) {
+					t.Errorf("%s %v: the check is %q", language, roles, check)
+				}
+				if slices.Contains(roles, role) && !strings.Contains(string(text), want.use) {
+					t.Errorf("%s %v: README.md does not use it by %q", language, roles, want.use)
+				}
+			}
+		}
+	}
+}
+
 // The messages that a Python plugin is given are those of the protocol.
 func TestDescriptorSet(t *testing.T) {
 	ours, err := descriptorSet()
