@@ -22,16 +22,20 @@ func (h *heroku) restarted(ctx context.Context, app string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.settings.DynoWait, errDynos)
 	defer cancel()
 	const most = 5 * time.Second
+	waiting := "nobody has said yet which"
 	for pause := h.pause; ; pause = min(pause*3/2, most) {
 		dynos, err := h.api.dynos(ctx, app)
-		var waiting string
 		web := slices.DeleteFunc(dynos, func(d dyno) bool { return d.Type != "web" })
+		var now string
 		switch {
 		case err != nil:
 		case len(web) > 0:
-			waiting, err = behind(web, release)
+			now, err = behind(web, release)
 		default:
-			waiting, err = h.unseen(ctx, app)
+			now, err = h.unseen(ctx, app)
+		}
+		if err == nil {
+			waiting = now // what was seen last, if the time is over amid a look
 		}
 		if err == nil && waiting == "" {
 			return nil
