@@ -64,8 +64,8 @@ func landlockRules(cfg landlock.Config, c Confinement) ([]landlock.Rule, error) 
 	var errs []error
 	path := func(rights landlock.AccessFSSet, path string) {
 		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, fs.ErrPermission) {
+			return // what the host cannot reach is not granted
 		}
 		if err != nil {
 			errs = append(errs, err)

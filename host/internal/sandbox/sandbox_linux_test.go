@@ -454,3 +454,13 @@ func TestServesItsHost(t *testing.T) {
 		}
 	})
 }
+
+// TestNoSuchPath: what cannot be there is not granted, and keeps nothing from
+// starting.
+func TestNoSuchPath(t *testing.T) {
+	p := newPlace(t)
+	policy := confined(t, Confinement{Read: []string{p.at("in/file/below"), p.at("missing"), p.at("out")}})
+	if got := try(t, policy, "read", p.at("out/file")); got != "ok" {
+		t.Error(got)
+	}
+}
