@@ -151,6 +151,9 @@ func (p *program) test(ctx context.Context) error {
 	problem := sdk.Problemf(sdk.ConfigTestFailed, "nginx does not accept its configuration %s (%w)", p.settings.Config, err)
 	problem.Detail = out
 	problem.Hint = "mend what nginx complains about; check it with: " + p.command("-t")
+	if strings.Contains(out, "(13: Permission denied)") {
+		problem.Hint += "; if that is content with it, the sandbox is in the way: name the directory of the file in the setting writes"
+	}
 	return problem
 }
 

@@ -24,15 +24,18 @@ type Plugin struct {
 func (t *Terminal) Plugin(p Plugin) {
 	if t.JSON {
 		t.json(struct {
-			Type    string     `json:"type"`
-			Name    string     `json:"name"`
-			Path    string     `json:"path"`
-			Version string     `json:"version,omitempty"`
-			Summary string     `json:"summary,omitempty"`
-			Roles   []string   `json:"roles,omitempty"`
-			Locked  string     `json:"locked,omitempty"`
-			Refused *errorJSON `json:"refused,omitempty"`
-		}{"plugin", p.Name, p.Path, p.Description.Version, p.Description.Summary, p.Description.Roles, p.Locked, toErrorJSON(p.Refused)})
+			Type    string   `json:"type"`
+			Name    string   `json:"name"`
+			Path    string   `json:"path"`
+			Version string   `json:"version,omitempty"`
+			Summary string   `json:"summary,omitempty"`
+			Roles   []string `json:"roles,omitempty"`
+			Locked  string   `json:"locked,omitempty"`
+			// Unconfined is left out of one in a sandbox.
+			Unconfined bool       `json:"unconfined,omitempty"`
+			Refused    *errorJSON `json:"refused,omitempty"`
+		}{"plugin", p.Name, p.Path, p.Description.Version, p.Description.Summary, p.Description.Roles, p.Locked,
+			p.Description.Permissions.Unconfined, toErrorJSON(p.Refused)})
 		return
 	}
 	if p.Refused != nil {
@@ -43,11 +46,18 @@ func (t *Terminal) Plugin(p Plugin) {
 		return
 	}
 	d := p.Description
-	locked := ""
+	var words []string
 	if p.Locked != "" {
-		locked = " (locked)"
+		words = append(words, "locked")
 	}
-	t.Print(fmt.Sprintf("%s %s (%s): %s\n  %s%s\n", p.Name, d.Version, strings.Join(d.Roles, ", "), d.Summary, p.Path, locked))
+	if d.Permissions.Unconfined {
+		words = append(words, "unconfined")
+	}
+	told := ""
+	if len(words) > 0 {
+		told = " (" + strings.Join(words, ", ") + ")"
+	}
+	t.Print(fmt.Sprintf("%s %s (%s): %s\n  %s%s\n", p.Name, d.Version, strings.Join(d.Roles, ", "), d.Summary, p.Path, told))
 }
 
 // Searched tells where plugins were looked for.
