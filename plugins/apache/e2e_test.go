@@ -107,6 +107,15 @@ func newProgram(s *server) *program {
 	return &program{t: s.t, prefix: prefix, dir: dir, ca: ca, server: s}
 }
 
+// level is that of the plugin's sandbox: one that is killed at its steps writes
+// them elsewhere.
+func (p *program) level() string {
+	if p.plugins != "" {
+		return "off"
+	}
+	return "required"
+}
+
 // command is certwright with a verb.
 func (p *program) command(verb string, args ...string) *exec.Cmd {
 	set := p.server.settings()
@@ -120,7 +129,7 @@ func (p *program) command(verb string, args ...string) *exec.Cmd {
 	if verb != "renew" && verb != "certificates" {
 		for name, value := range map[string]string{
 			"ctl": set.Ctl, "config": set.Config, "server_root": set.ServerRoot, "http_port": set.httpPort(), "https_port": set.httpsPort(),
-			"sandbox": "required", "writes": "[" + filepath.Join(p.server.dir, "run") + "]",
+			"sandbox": p.level(), "writes": "[" + filepath.Join(p.server.dir, "run") + "]",
 		} {
 			if value != "" {
 				all = append(all, "--set", "apache."+name+"="+value)

@@ -30,7 +30,9 @@ func (h *Host) enclose(p *sandbox.Policy, own ...string) error {
 		}
 	}
 	private := append([]string{h.opts.StateDir}, h.opts.Private...)
-	c.Read, c.Write, c.Execute = around(c.Read, private), around(c.Write, private), around(c.Execute, private)
+	// What the user has named to be written is his word: a directory that cannot
+	// have new files would be no use.
+	c.Read, c.Execute = around(c.Read, private), around(c.Execute, private)
 	c.Write = append(c.Write, own...)
 	return nil
 }
