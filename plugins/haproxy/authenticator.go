@@ -62,7 +62,7 @@ func (h *haproxy) Perform(ctx context.Context, challenges []sdk.Challenge, r sdk
 		case h.settings.Map != "":
 			err = h.entries.put(ctx, h, owner, c)
 		default:
-			err = h.listener.put(ctx, owner, c)
+			err = h.listener.Put(ctx, owner, c)
 		}
 		if err != nil {
 			err = sdk.Subject(fmt.Errorf("%s for %s: %w", c.Type, c.Identifier, err), c.ID)
@@ -83,7 +83,7 @@ func (h *haproxy) Cleanup(ctx context.Context, challenges []sdk.Challenge, r sdk
 		}
 		var err error
 		if valid(c) == nil { // nothing was put in place for another
-			h.listener.remove(owner, c.HTTP.Path)
+			h.listener.Remove(owner, c.HTTP.Path)
 			if h.settings.Map != "" {
 				err = h.entries.remove(ctx, h, owner, c)
 			}

@@ -5,12 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"math/big"
-	"strings"
 
 	"github.com/certwright/certwright/sdk"
-	"github.com/certwright/certwright/sdk/checkpoint"
 )
 
 // bundle gives the one file that haproxy wants: certificate, chain, key. It has
@@ -50,47 +47,4 @@ func serialOf(data []byte) *big.Int {
 		return nil
 	}
 	return nil
-}
-
-// describeChange is the diff of a bundle: of certificates only, whatever else
-// is in the file may be a private key.
-func describeChange(path string, was, is []byte) string {
-	before, after := inspect(was), inspect(is)
-	var b strings.Builder
-	change := checkpoint.Diff(path, before.certificates, after.certificates)
-	if change == "" {
-		fmt.Fprintf(&b, "--- %s\n+++ %s\n", path, path)
-	}
-	b.WriteString(change)
-	switch {
-	case bytes.Equal(before.rest, after.rest):
-		if change == "" {
-			b.WriteString("content: changed outside of certificates and keys\n")
-		}
-	case len(before.rest) == 0:
-		b.WriteString("private key: added\n")
-	default:
-		b.WriteString("private key: changed\n")
-	}
-	return b.String()
-}
-
-// insight is what may be said of a file's content.
-type insight struct {
-	// certificates in it; nil: none, as in a new file.
-	certificates []byte
-	// rest are all other blocks; they are compared and never shown.
-	rest []byte
-}
-
-func inspect(data []byte) insight {
-	var out insight
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			out.rest = append(out.rest, block.Bytes...)
-			continue
-		}
-		out.certificates = append(out.certificates, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
-	}
-	return out
 }

@@ -7,38 +7,12 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/service"
 )
 
-const (
-	shell = "/bin/sh"
-	// searchPath is the same however certwright was started, by cron too.
-	searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	// outputLimit bounds what an error quotes of a command's output, in bytes.
-	outputLimit = 4 << 10
-	// holdLimit is how long output is awaited after the command has ended: it may
-	// have left a process that keeps the pipe open.
-	holdLimit = 2 * time.Second
-)
-
-// run runs a program in the root directory, as a service manager would, and
-// gives all that it prints.
-func run(ctx context.Context, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{"PATH=" + searchPath}, "/", holdLimit
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return "", ctx.Err()
-	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
-	return strings.TrimSpace(strings.ToValidUTF8(out.String(), "?")), err
-}
+const shell = "/bin/sh"
 
 // alertPattern picks what matters of the output of haproxy -c.
 var alertPattern = regexp.MustCompile(`(?m)^\[ALERT\]\s*(?:\(\d+\)\s*:\s*)?(?:config : )?(.*)$`)
@@ -46,7 +20,7 @@ var alertPattern = regexp.MustCompile(`(?m)^\[ALERT\]\s*(?:\(\d+\)\s*:\s*)?(?:co
 // testConfiguration runs haproxy -c. tested is false if it could not be run.
 func (h *haproxy) testConfiguration(ctx context.Context) error {
 	h.at("test: %s -c -f %s", h.settings.Binary, h.settings.Config)
-	out, err := run(ctx, h.settings.Binary, "-c", "-f", h.settings.Config)
+	out, err := service.Run(ctx, h.settings.Binary, "-c", "-f", h.settings.Config)
 	if err == nil {
 		return nil
 	}
@@ -76,22 +50,15 @@ func alerts(out string) string {
 		lines = append(lines, strings.TrimSpace(m[1]))
 	}
 	if len(lines) == 0 {
-		return limit(out)
+		return service.Tail(out)
 	}
-	return limit(strings.Join(lines, "; "))
-}
-
-func limit(text string) string {
-	if len(text) > outputLimit {
-		text = "… " + strings.ToValidUTF8(text[len(text)-outputLimit:], "")
-	}
-	return text
+	return service.Tail(strings.Join(lines, "; "))
 }
 
 // reload runs the operator's command.
 func (h *haproxy) reload(ctx context.Context) error {
 	h.at("reload: run the command")
-	out, err := run(ctx, shell, "-c", h.settings.Reload)
+	out, err := service.Run(ctx, shell, "-c", h.settings.Reload)
 	if err == nil {
 		return nil
 	}
@@ -100,7 +67,7 @@ func (h *haproxy) reload(ctx context.Context) error {
 	}
 	// The command itself is not quoted: it may hold a password.
 	p := sdk.Problemf(sdk.Unavailable, "the reload command failed (%w)", err)
-	if p.Detail = limit(out); out == "" {
+	if p.Detail = service.Tail(out); out == "" {
 		p.Detail = "it printed nothing"
 	}
 	p.Hint, p.Subject = "run the command of setting reload by hand, see what it says and mend that", "reload"

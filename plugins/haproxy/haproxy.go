@@ -11,6 +11,7 @@ import (
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/checkpoint"
+	"github.com/certwright/certwright/sdk/responder"
 )
 
 // haproxy is both roles: one instance is one running haproxy.
@@ -19,7 +20,7 @@ type haproxy struct {
 	runtime  *runtime
 	systemd  systemd
 	edits    *checkpoint.Edits[staging]
-	listener listener
+	listener responder.Listener
 	entries  entries
 	// step, if set, is called before each change outside of this process. It is
 	// there for tests that kill the process, or break something, at every step.
@@ -68,7 +69,7 @@ func (h *haproxy) Configure(ctx context.Context, instance sdk.Instance) error {
 		return sdk.Problemf(sdk.Internal, "the host gave instance %s no state directory", instance.Name)
 	}
 	h.runtime = &runtime{address: h.settings.Socket, step: func(what string) { h.at("%s", what) }}
-	h.listener.port, h.entries.turn = h.settings.Listen, make(gate, 1)
+	h.listener.Port, h.listener.Config, h.entries.turn = h.settings.Listen, "haproxy.cfg", make(gate, 1)
 	store, err := checkpoint.Open(instance.StateDir)
 	if err != nil {
 		return err

@@ -141,7 +141,7 @@ func (h *haproxy) change(file string, content []byte) (change, error) {
 		return c, h.explainFile(fmt.Errorf("look at what is in place: %w", err))
 	}
 	if !bytes.Equal(was, content) {
-		c.file, c.diff = true, describeChange(file, was, content)
+		c.file, c.diff = true, checkpoint.DiffPEM(file, was, content)
 	}
 	if info, err := os.Stat(file); err == nil && info.Mode().Perm() != bundleMode {
 		c.file = true

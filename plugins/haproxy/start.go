@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/service"
 )
 
 const (
@@ -103,7 +104,7 @@ func (s systemd) owns(ctx context.Context, config string) bool {
 	if _, err := os.Stat(s.booted); err != nil {
 		return false
 	}
-	out, err := run(ctx, s.program, "show", unit, "--property=LoadState,ExecStart,Environment")
+	out, err := service.Run(ctx, s.program, "show", unit, "--property=LoadState,ExecStart,Environment")
 	if err != nil {
 		return false
 	}
@@ -121,7 +122,7 @@ func mentions(text, path string) bool {
 }
 
 func (s systemd) start(ctx context.Context) error {
-	out, err := run(ctx, s.program, "start", unit)
+	out, err := service.Run(ctx, s.program, "start", unit)
 	if err == nil {
 		return nil
 	}
@@ -129,6 +130,6 @@ func (s systemd) start(ctx context.Context) error {
 		return fmt.Errorf("start %s: %w", unit, ctx.Err())
 	}
 	p := sdk.Problemf(sdk.NotRunning, "haproxy is not running, and systemctl start %s failed (%w)", unit, err)
-	p.Detail, p.Hint = limit(out), "see journalctl -u "+unit+" and mend what it says"
+	p.Detail, p.Hint = service.Tail(out), "see journalctl -u "+unit+" and mend what it says"
 	return p
 }

@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"strings"
 
 	"github.com/certwright/certwright/sdk"
-	"github.com/certwright/certwright/sdk/checkpoint"
 )
 
 // isDH says whether a block is of parameters that are kept: the operator has put
@@ -38,42 +36,6 @@ func bundle(d sdk.Deployment, was []byte) ([]byte, error) {
 		}
 	}
 	return out.Bytes(), nil
-}
-
-// describeChange is the diff of a bundle: of what is public only.
-func describeChange(path string, was, is []byte) string {
-	before, secretBefore := public(was)
-	after, secretAfter := public(is)
-	var b strings.Builder
-	change := checkpoint.Diff(path, before, after)
-	if change == "" {
-		fmt.Fprintf(&b, "--- %s\n+++ %s\n", path, path)
-	}
-	b.WriteString(change)
-	switch {
-	case bytes.Equal(secretBefore, secretAfter):
-		if change == "" {
-			b.WriteString("content: changed outside of certificates and keys\n")
-		}
-	case len(secretBefore) == 0:
-		b.WriteString("private key: added\n")
-	default:
-		b.WriteString("private key: changed\n")
-	}
-	return b.String()
-}
-
-// public splits a file into what may be shown and what may not. The first is nil
-// for an empty file.
-func public(data []byte) (shown, hidden []byte) {
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" || isDH(block) {
-			shown = append(shown, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
-		} else {
-			hidden = append(hidden, block.Bytes...)
-		}
-	}
-	return shown, hidden
 }
 
 // leafOf gives the first certificate of a file; nil: there is none.

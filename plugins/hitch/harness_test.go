@@ -210,7 +210,7 @@ func plugin(t *testing.T, s settings, state string) *hitch {
 	t.Helper()
 	h := newHitch()
 	h.settings = s
-	h.systemd.booted = filepath.Join(state, "no-systemd")
+	h.unit.Booted = filepath.Join(state, "no-systemd")
 	must(t, h.Configure(t.Context(), sdk.Instance{Name: "hitch", StateDir: state}))
 	return h
 }

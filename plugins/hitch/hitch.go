@@ -13,6 +13,7 @@ import (
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/checkpoint"
+	"github.com/certwright/certwright/sdk/service"
 )
 
 // hitch is the installer: one instance is one running hitch.
@@ -20,7 +21,7 @@ type hitch struct {
 	settings settings
 	edits    *checkpoint.Edits[staging]
 	ages     ages
-	systemd  systemd
+	unit     service.Unit
 	// step, if set, is called before each change outside of this process. It is
 	// there for tests that kill the process, or break something, at every step.
 	step func(what string)
@@ -51,7 +52,7 @@ type staging struct {
 const fileMode = 0o600
 
 func newHitch() *hitch {
-	return &hitch{systemd: systemd{program: systemctl, booted: systemdRunning}, owners: map[string]string{}}
+	return &hitch{unit: service.Unit{Name: unit}, owners: map[string]string{}}
 }
 
 func (h *hitch) at(format string, args ...any) {
@@ -109,7 +110,7 @@ func (h *hitch) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) er
 	result := sdk.Result{Subject: d.Name, Changed: !h.inPlace(file, content), Endpoints: h.endpoints(c, file)}
 	if d.DryRun {
 		if result.Changed {
-			result.Diff = describeChange(file, was, content)
+			result.Diff = checkpoint.DiffPEM(file, was, content)
 		}
 		if err := h.ready(ctx, c, file); err != nil {
 			r.Progress("", fmt.Sprintf("a deployment would fail: %v", err))
@@ -197,7 +198,7 @@ func (h *hitch) ready(ctx context.Context, c conf, file string) error {
 		err := sdk.Problemf(sdk.NotFound, "%s is not a directory", filepath.Dir(file))
 		return sdk.Hint(err, "create it with mode 0700, or correct the setting")
 	}
-	if err := h.running(ctx); err != nil && !h.systemd.has(ctx) {
+	if err := h.running(ctx); err != nil && !h.unit.Exists(ctx) {
 		return err
 	}
 	err := h.test(ctx)

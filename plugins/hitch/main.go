@@ -2,7 +2,10 @@
 // Varnish.
 package main
 
-import "github.com/certwright/certwright/sdk"
+import (
+	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/service"
+)
 
 // version is set by the linker: -ldflags "-X main.version=...".
 var version = "0.1.0"
@@ -23,10 +26,10 @@ func declaration(h *hitch) sdk.Plugin {
 		Permissions: sdk.Permissions{
 			Read: append([]sdk.Value{
 				sdk.FromSetting("config"), sdk.FromSetting("pidfile"), sdk.FromSetting("also_read"),
-				sdk.Literal(systemdRunning), sdk.Literal("/proc"), sdk.Literal("/etc/passwd"), sdk.Literal("/etc/group"),
+				sdk.Literal(service.Booted), sdk.Literal("/proc"), sdk.Literal("/etc/passwd"), sdk.Literal("/etc/group"),
 			}, files...),
 			Write:       files,
-			Execute:     []sdk.Value{sdk.FromSetting("binary"), sdk.Literal(systemctl)},
+			Execute:     []sdk.Value{sdk.FromSetting("binary"), sdk.Literal(service.Systemctl)},
 			UnixSockets: []sdk.Value{sdk.Literal("/run/systemd/private"), sdk.Literal("/run/dbus/system_bus_socket")},
 			Children:    true,
 			Signals:     true,

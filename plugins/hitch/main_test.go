@@ -22,7 +22,7 @@ const pluginName = "certwright-plugin-hitch"
 func TestMain(m *testing.M) {
 	if path := os.Args[0]; filepath.Base(path) == pluginName {
 		h := newHitch()
-		h.systemd.booted = path + ".no-systemd"
+		h.unit.Booted = path + ".no-systemd"
 		f := fault{path: filepath.Join(filepath.Dir(path), "fault")}
 		h.step = f.step
 		sdk.Serve(declaration(h))

@@ -9,46 +9,17 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/service"
 )
 
-const (
-	systemctl = "/usr/bin/systemctl"
-	unit      = "hitch.service"
-	// systemdRunning is there if systemd manages the machine, see sd_booted(3).
-	systemdRunning = "/run/systemd/system"
-	searchPath     = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	// outputLimit bounds what an error quotes of a program's output.
-	outputLimit = 4 << 10
-	holdLimit   = 2 * time.Second
-)
-
-// run runs a program and gives all that it prints.
-func run(ctx context.Context, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{"PATH=" + searchPath}, "/", holdLimit
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return "", ctx.Err()
-	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
-	text := strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
-	if len(text) > outputLimit {
-		text = "… " + strings.ToValidUTF8(text[len(text)-outputLimit:], "")
-	}
-	return text, err
-}
+const unit = "hitch.service"
 
 // test has hitch check its configuration and load what that names.
 func (h *hitch) test(ctx context.Context) error {
 	h.at("test: %s --test", h.settings.Binary)
-	out, err := run(ctx, h.settings.Binary, "--config="+h.settings.Config, "--test")
+	out, err := service.Run(ctx, h.settings.Binary, "--config="+h.settings.Config, "--test")
 	if err == nil {
 		return nil
 	}
@@ -61,7 +32,7 @@ func (h *hitch) test(ctx context.Context) error {
 		return sdk.Hint(sdk.Subject(err, "binary"), "install hitch, or set binary to its program")
 	}
 	p := sdk.Problemf(sdk.ConfigTestFailed, "hitch does not accept its configuration %s", h.settings.Config)
-	p.Detail, p.Subject = out, h.settings.Config
+	p.Detail, p.Subject = service.Tail(out), h.settings.Config
 	p.Hint = fmt.Sprintf("run %s --config=%s --test and mend what it says; of a file that a sandbox does not let through, write the path into also_read",
 		h.settings.Binary, h.settings.Config)
 	return p
@@ -91,7 +62,7 @@ func (h *hitch) running(ctx context.Context) error {
 			return nil
 		}
 	} else {
-		if h.systemd.active(ctx) {
+		if h.unit.Active(ctx) {
 			return nil
 		}
 		reason = errors.New("the setting pidfile is missing, and systemd has no active " + unit)
@@ -113,10 +84,10 @@ func pidfileOr(path string) string {
 func (h *hitch) reload(ctx context.Context) error {
 	h.at("reload")
 	if h.settings.Pidfile == "" {
-		out, err := run(ctx, h.systemd.program, "reload", unit)
+		out, err := h.unit.Do(ctx, "reload")
 		if err != nil {
 			p := sdk.Problemf(sdk.Unavailable, "systemctl reload %s failed (%w)", unit, err)
-			p.Detail, p.Hint = out, "see journalctl -u "+unit
+			p.Detail, p.Hint = service.Tail(out), "see journalctl -u "+unit
 			return p
 		}
 		return nil
@@ -137,38 +108,16 @@ func (h *hitch) reload(ctx context.Context) error {
 // start starts a stopped hitch if it is systemd's; it is never started as a
 // child of this process.
 func (h *hitch) start(ctx context.Context, r sdk.Reporter, stopped error) error {
-	if !h.systemd.has(ctx) {
+	if !h.unit.Exists(ctx) {
 		return stopped
 	}
 	h.at("start: systemctl start %s", unit)
 	r.Progress("", "hitch is not running: starting "+unit)
-	out, err := run(ctx, h.systemd.program, "start", unit)
+	out, err := h.unit.Do(ctx, "start")
 	if err != nil {
 		p := sdk.Problemf(sdk.NotRunning, "hitch is not running, and systemctl start %s failed (%w)", unit, err)
-		p.Detail, p.Hint = out, "see journalctl -u "+unit+" and mend what it says"
+		p.Detail, p.Hint = service.Tail(out), "see journalctl -u "+unit+" and mend what it says"
 		return p
 	}
 	return nil
-}
-
-// systemd is how the service manager is spoken to.
-type systemd struct {
-	program string
-	booted  string
-}
-
-// has says whether there is a unit of hitch.
-func (s systemd) has(ctx context.Context) bool { return s.property(ctx, "LoadState") == "loaded" }
-
-func (s systemd) active(ctx context.Context) bool { return s.property(ctx, "ActiveState") == "active" }
-
-func (s systemd) property(ctx context.Context, name string) string {
-	if _, err := os.Stat(s.booted); err != nil {
-		return ""
-	}
-	out, err := run(ctx, s.program, "show", unit, "--value", "--property="+name)
-	if err != nil {
-		return ""
-	}
-	return out
 }

@@ -3,13 +3,9 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
-	"encoding/pem"
-	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/certwright/certwright/sdk"
-	"github.com/certwright/certwright/sdk/checkpoint"
 )
 
 // bundle gives the one file that Icecast wants: certificate, chain, key. Without
@@ -41,40 +37,4 @@ func passwordless(data []byte) []byte {
 		return nil
 	}
 	return passwordPattern.ReplaceAll(data, []byte("$1…"))
-}
-
-// describeChange is the diff of a bundle: of what is public only.
-func describeChange(path string, was, is []byte) string {
-	before, secretBefore := public(was)
-	after, secretAfter := public(is)
-	var b strings.Builder
-	change := checkpoint.Diff(path, before, after)
-	if change == "" {
-		fmt.Fprintf(&b, "--- %s\n+++ %s\n", path, path)
-	}
-	b.WriteString(change)
-	switch {
-	case bytes.Equal(secretBefore, secretAfter):
-		if change == "" {
-			b.WriteString("content: changed outside of certificates and keys\n")
-		}
-	case len(secretBefore) == 0:
-		b.WriteString("private key: added\n")
-	default:
-		b.WriteString("private key: changed\n")
-	}
-	return b.String()
-}
-
-// public splits a file into what may be shown and what may not. The first is nil
-// for an empty file.
-func public(data []byte) (shown, hidden []byte) {
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			shown = append(shown, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
-		} else {
-			hidden = append(hidden, block.Bytes...)
-		}
-	}
-	return shown, hidden
 }

@@ -237,7 +237,7 @@ func plugin(t *testing.T, s settings, state string) *icecast {
 	t.Helper()
 	i := newIcecast()
 	i.settings = s
-	i.systemd.booted = filepath.Join(state, "no-systemd")
+	i.unit.Booted = filepath.Join(state, "no-systemd")
 	must(t, i.Configure(t.Context(), sdk.Instance{Name: "icecast", StateDir: state}))
 	return i
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/checkpoint"
+	"github.com/certwright/certwright/sdk/service"
 )
 
 // icecast is the installer: one instance is one running Icecast, which has one
@@ -20,7 +21,7 @@ import (
 type icecast struct {
 	settings settings
 	edits    *checkpoint.Edits[staging]
-	systemd  systemd
+	unit     service.Unit
 	// step, if set, is called before each change outside of this process. It is
 	// there for tests that kill the process, or break something, at every step.
 	step func(what string)
@@ -52,7 +53,7 @@ type staging struct {
 const bundleMode = 0o600
 
 func newIcecast() *icecast {
-	return &icecast{systemd: systemd{program: systemctl, booted: systemdRunning}}
+	return &icecast{unit: service.Unit{Name: unit}}
 }
 
 func (i *icecast) at(format string, args ...any) {
@@ -144,7 +145,7 @@ func (i *icecast) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) 
 	}
 	err = i.edits.Stage(ctx, func(s *staging) error {
 		if !s.staged {
-			if err := i.running(ctx); err != nil && !i.systemd.has(ctx) {
+			if err := i.running(ctx); err != nil && !i.unit.Exists(ctx) {
 				return err
 			}
 		}
@@ -195,7 +196,7 @@ func (c change) needed() bool { return c.write || !bytes.Equal(c.wasConfig, c.co
 func (c change) diff(s settings) string {
 	out := checkpoint.Diff(s.Config, passwordless(c.wasConfig), passwordless(c.config))
 	if !bytes.Equal(c.wasBundle, c.bundle) {
-		out += describeChange(s.Bundle, c.wasBundle, c.bundle)
+		out += checkpoint.DiffPEM(s.Bundle, c.wasBundle, c.bundle)
 	} else if c.write {
 		out += fmt.Sprintf("mode or owner of %s\n", s.Bundle)
 	}

@@ -1,7 +1,10 @@
 // Command certwright-plugin-icecast puts certificates into Icecast.
 package main
 
-import "github.com/certwright/certwright/sdk"
+import (
+	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/service"
+)
 
 // version is set by the linker: -ldflags "-X main.version=...".
 var version = "0.1.0"
@@ -20,11 +23,11 @@ func declaration(i *icecast) sdk.Plugin {
 		},
 		Permissions: sdk.Permissions{
 			Read: []sdk.Value{
-				sdk.FromSetting("pidfile"), sdk.Literal(systemdRunning), sdk.Literal("/proc"),
+				sdk.FromSetting("pidfile"), sdk.Literal(service.Booted), sdk.Literal("/proc"),
 				sdk.Literal("/etc/passwd"), sdk.Literal("/etc/group"),
 			},
 			Write:       []sdk.Value{sdk.FromSetting("config"), sdk.FromSetting("bundle")},
-			Execute:     []sdk.Value{sdk.Literal(systemctl)},
+			Execute:     []sdk.Value{sdk.Literal(service.Systemctl)},
 			ConnectTCP:  []sdk.Value{sdk.FromSetting("ssl_port"), sdk.FromSetting("endpoints"), sdk.Literal("53")},
 			UDP:         true, // endpoints may be names
 			UnixSockets: []sdk.Value{sdk.Literal("/run/systemd/private"), sdk.Literal("/run/dbus/system_bus_socket")},

@@ -22,7 +22,7 @@ const pluginName = "certwright-plugin-icecast"
 func TestMain(m *testing.M) {
 	if path := os.Args[0]; filepath.Base(path) == pluginName {
 		i := newIcecast()
-		i.systemd.booted = path + ".no-systemd"
+		i.unit.Booted = path + ".no-systemd"
 		f := fault{path: filepath.Join(filepath.Dir(path), "fault")}
 		i.step = f.step
 		sdk.Serve(declaration(i))

@@ -6,27 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/service"
 )
 
 const (
-	systemctl = "/usr/bin/systemctl"
-	unit      = "icecast2.service"
-	shell     = "/bin/sh"
-	// systemdRunning is there if systemd manages the machine, see sd_booted(3).
-	systemdRunning = "/run/systemd/system"
-	searchPath     = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	// outputLimit bounds what an error quotes of a command's output.
-	outputLimit = 4 << 10
-	// holdLimit is how long output is awaited after the command has ended: what it
-	// has started may keep the pipe open.
-	holdLimit = 2 * time.Second
+	unit  = "icecast2.service"
+	shell = "/bin/sh"
 	// startLimit is how long Icecast has to stop, to start, and to show a
 	// certificate.
 	startLimit = 20 * time.Second
@@ -47,7 +37,7 @@ func (i *icecast) Restart(ctx context.Context, r sdk.Reporter) error {
 		r.Progress("", "Icecast serves it already, and is not restarted")
 		return nil
 	}
-	if err := i.running(ctx); err != nil && i.settings.Pidfile == "" && !i.systemd.has(ctx) {
+	if err := i.running(ctx); err != nil && i.settings.Pidfile == "" && !i.unit.Exists(ctx) {
 		return err
 	}
 	if err := i.restart(ctx); err != nil {
@@ -89,11 +79,11 @@ func (i *icecast) restart(ctx context.Context) error {
 	i.at("restart")
 	switch {
 	case i.settings.Restart != "":
-		out, err := run(ctx, shell, "-c", i.settings.Restart)
+		out, err := service.Run(ctx, shell, "-c", i.settings.Restart)
 		if err != nil && ctx.Err() == nil {
 			// The command itself is not quoted: it may hold a password.
 			p := sdk.Problemf(sdk.Unavailable, "the restart command failed (%w)", err)
-			p.Detail, p.Subject = out, "restart_command"
+			p.Detail, p.Subject = service.Tail(out), "restart_command"
 			p.Hint = "run the command of setting restart_command by hand, see what it says and mend that"
 			return p
 		}
@@ -114,10 +104,10 @@ func (i *icecast) restart(ctx context.Context) error {
 		}
 		return nil
 	}
-	out, err := run(ctx, i.systemd.program, "restart", unit)
+	out, err := i.unit.Do(ctx, "restart")
 	if err != nil && ctx.Err() == nil {
 		p := sdk.Problemf(sdk.Unavailable, "systemctl restart %s failed (%w)", unit, err)
-		p.Detail, p.Hint = out, "see journalctl -u "+unit+" and mend what it says"
+		p.Detail, p.Hint = service.Tail(out), "see journalctl -u "+unit+" and mend what it says"
 		return p
 	}
 	return err
@@ -165,7 +155,7 @@ func (i *icecast) running(ctx context.Context) error {
 		if _, reason = i.pid(); reason == nil {
 			return nil
 		}
-	case i.systemd.active(ctx):
+	case i.unit.Active(ctx):
 		return nil
 	default:
 		reason = errors.New("systemd has no active " + unit)
@@ -188,48 +178,6 @@ func (i *icecast) pid() (int, error) {
 		return 0, fmt.Errorf("the process %d that %s names is not Icecast, or has ended", pid, i.settings.Pidfile)
 	}
 	return pid, nil
-}
-
-// systemd is how the service manager is spoken to.
-type systemd struct {
-	program string
-	booted  string
-}
-
-// has says whether there is a unit of Icecast.
-func (s systemd) has(ctx context.Context) bool { return s.property(ctx, "LoadState") == "loaded" }
-
-func (s systemd) active(ctx context.Context) bool { return s.property(ctx, "ActiveState") == "active" }
-
-func (s systemd) property(ctx context.Context, name string) string {
-	if _, err := os.Stat(s.booted); err != nil {
-		return ""
-	}
-	out, err := run(ctx, s.program, "show", unit, "--value", "--property="+name)
-	if err != nil {
-		return ""
-	}
-	return out
-}
-
-// run runs a program and gives all that it prints.
-func run(ctx context.Context, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{"PATH=" + searchPath}, "/", holdLimit
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return "", ctx.Err()
-	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
-	text := strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
-	if len(text) > outputLimit {
-		text = "… " + strings.ToValidUTF8(text[len(text)-outputLimit:], "")
-	}
-	return text, err
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/responder"
 )
 
 // varnish is the authenticator: one instance is one running varnishd.
@@ -17,7 +18,7 @@ type varnish struct {
 	// turn is held by who changes varnishd's VCLs.
 	turn     gate
 	wants    wants
-	listener listener
+	listener responder.Listener
 }
 
 var _ interface {
@@ -37,7 +38,7 @@ func (v *varnish) at(what string) {
 
 // Configure checks the settings.
 func (v *varnish) Configure(context.Context, sdk.Instance) error {
-	v.listener.port = v.settings.Listen
+	v.listener.Port, v.listener.Config = v.settings.Listen, "the VCL"
 	return v.settings.check()
 }
 
@@ -81,7 +82,7 @@ func (v *varnish) Perform(ctx context.Context, challenges []sdk.Challenge, r sdk
 		switch {
 		case err != nil:
 		case v.settings.Listen != 0:
-			err = v.listener.put(ctx, owner, c)
+			err = v.listener.Put(ctx, owner, c)
 		default:
 			v.wants.add(owner, c.Token, string(c.HTTP.Body))
 			good = append(good, c)
@@ -112,7 +113,7 @@ func (v *varnish) Cleanup(ctx context.Context, challenges []sdk.Challenge, r sdk
 			r.Result(sdk.Result{Subject: c.ID}) // it was never put in place
 			continue
 		}
-		v.listener.remove(owner, c.HTTP.Path)
+		v.listener.Remove(owner, c.HTTP.Path)
 		v.wants.remove(owner, c.Token)
 		good = append(good, c)
 	}

@@ -1,4 +1,7 @@
-package main
+// Package responder answers http-01 challenges (RFC 8555 section 8.3) for an
+// authenticator whose server, by its own configuration, passes them on to a port
+// of this machine.
+package responder
 
 import (
 	"context"
@@ -14,10 +17,14 @@ import (
 	"github.com/certwright/certwright/sdk"
 )
 
-// listener answers the challenges that haproxy passes on. It is open while
-// there is something to answer.
-type listener struct {
-	port int
+// Listener answers on 127.0.0.1 and ::1 the challenges that are put into it. It is
+// open while there is something to answer. Its fields are set before the first
+// call; several goroutines may use it.
+type Listener struct {
+	// Port, which the setting listen of the plugin says.
+	Port int
+	// Config is what leads the challenges here, for a hint: "haproxy.cfg".
+	Config string
 
 	// mu is not held while an answer is written, so it may be held while the
 	// server is closed.
@@ -29,11 +36,12 @@ type listener struct {
 
 type answer struct {
 	body   []byte
-	owners owners
+	owners map[string]bool
 }
 
-// put answers a path from now on.
-func (l *listener) put(ctx context.Context, owner string, c sdk.Challenge) error {
+// Put answers a path from now on, for an order, which owner names: a CA may give
+// one pending authorization to several.
+func (l *Listener) Put(ctx context.Context, owner string, c sdk.Challenge) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.server == nil {
@@ -43,7 +51,7 @@ func (l *listener) put(ctx context.Context, owner string, c sdk.Challenge) error
 	}
 	a, ok := l.answers[c.HTTP.Path]
 	if !ok {
-		a.owners = owners{}
+		a.owners = map[string]bool{}
 	}
 	a.body = c.HTTP.Body
 	a.owners[owner] = true
@@ -51,13 +59,13 @@ func (l *listener) put(ctx context.Context, owner string, c sdk.Challenge) error
 	return nil
 }
 
-func (l *listener) open(ctx context.Context) error {
+func (l *Listener) open(ctx context.Context) error {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
 	var open []net.Listener
 	var errs []error
 	for _, host := range []string{"127.0.0.1", "::1"} {
-		n, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(l.port)))
+		n, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(l.Port)))
 		switch {
 		case err == nil:
 			open = append(open, n)
@@ -85,11 +93,11 @@ func (l *listener) open(ctx context.Context) error {
 	return nil
 }
 
-func (l *listener) explain(err error) error {
+func (l *Listener) explain(err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		err = sdk.WithCode(fmt.Errorf("setting listen: %w", err), sdk.Conflict)
-		return sdk.Hint(sdk.Subject(err, "listen"), "see what listens on port %d, or choose another port here and in haproxy.cfg", l.port)
+		return sdk.Hint(sdk.Subject(err, "listen"), "see what listens on port %d, or choose another port here and in %s", l.Port, l.Config)
 	case errors.Is(err, syscall.EACCES):
 		err = sdk.WithCode(fmt.Errorf("setting listen: %w", err), sdk.PermissionDenied)
 		return sdk.Hint(sdk.Subject(err, "listen"), "choose a port above 1023")
@@ -97,8 +105,8 @@ func (l *listener) explain(err error) error {
 	return err
 }
 
-// remove stops answering a path for an order; the last one closes the port.
-func (l *listener) remove(owner, path string) {
+// Remove stops answering a path for an order; the last one closes the port.
+func (l *Listener) Remove(owner, path string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.answers[path]
@@ -113,7 +121,7 @@ func (l *listener) remove(owner, path string) {
 	}
 }
 
-func (l *listener) answer(w http.ResponseWriter, r *http.Request) {
+func (l *Listener) answer(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	a, ok := l.answers[r.URL.Path]
 	l.mu.Unlock()
