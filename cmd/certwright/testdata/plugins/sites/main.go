@@ -35,7 +35,8 @@ func main() {
 	sdk.Serve(sdk.Plugin{
 		Name: "sites", Version: "1.0.0", Summary: "sites of a story", Settings: &s.settings, Installer: s,
 		ExclusiveResources: []sdk.Resource{{Kind: "server", Value: sdk.FromSetting("config")}},
-		Permissions:        sdk.Permissions{Write: []sdk.Value{sdk.FromSetting("config")}},
+		// It is its own server too, which reads whatever the configuration names.
+		Permissions: sdk.Permissions{Read: []sdk.Value{sdk.Literal("/")}, Write: []sdk.Value{sdk.FromSetting("config")}},
 	})
 }
 
