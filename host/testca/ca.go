@@ -11,8 +11,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"sync"
 	"time"
+	"unsafe"
 
 	pebbleca "github.com/letsencrypt/pebble/v2/ca"
 	"github.com/letsencrypt/pebble/v2/db"
@@ -95,13 +97,31 @@ func (c *CA) pebble(o Options) (http.Handler, error) {
 	c.roots = roots.Bytes()
 
 	var handler http.Handler
-	err := withEnvironment(o.environment(), func() {
+	var err error
+	if failed := withEnvironment(o.environment(), func() {
 		validator := va.New(logger, o.HTTPPort, o.TLSPort, true, c.dns.Addr(), store)
 		front := wfe.New(logger, store, validator, authority, []string{"pebble.letsencrypt.org"},
 			true, o.EABRequired, o.RetryAfter.Authz, o.RetryAfter.Order)
+		err = reuse(&front, o.AuthzReuse)
 		handler = front.Handler()
-	})
+	}); failed != nil {
+		return nil, failed
+	}
 	return handler, err
+}
+
+// reuse makes it exactly that percentage of the valid authorizations that a
+// later order gets again. Pebble's own knob is off by one: it reuses one in a
+// hundred at zero, and so a test whose second order has to fail would pass by
+// chance. What it compares with is out of reach but by its name.
+func reuse(front *wfe.WebFrontEndImpl, percent int) error {
+	const name = "authzReusePercent"
+	field := reflect.ValueOf(front).Elem().FieldByName(name)
+	if !field.IsValid() || field.Type() != reflect.TypeFor[int]() {
+		return fmt.Errorf("pebble has no number %s any more: see whether it still reuses authorizations at zero percent", name)
+	}
+	*(*int)(unsafe.Pointer(field.UnsafeAddr())) = percent - 1
+	return nil
 }
 
 // DirectoryURL is where an ACME client starts.

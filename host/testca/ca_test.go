@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -227,6 +228,52 @@ func TestManyOrdersAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Twenty orders for twenty-five names are five hundred draws, so that a reuse by
+// chance is seen: Pebble itself reuses one authorization in a hundred at zero.
+func TestReuse(t *testing.T) {
+	for _, percent := range []int{0, 100} {
+		ca := start(t, testca.Options{AlwaysValid: true, AuthzReuse: percent})
+		client, ctx := account(t, ca), deadline(t)
+		var names []string
+		for i := range 25 {
+			names = append(names, fmt.Sprintf("n%d.test", i))
+		}
+		first, err := client.AuthorizeOrder(ctx, acme.DomainIDs(names...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		valid := map[string]bool{}
+		for _, url := range first.AuthzURLs {
+			authz, err := client.GetAuthorization(ctx, url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Accept(ctx, authz.Challenges[0]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.WaitAuthorization(ctx, url); err != nil {
+				t.Fatal(err)
+			}
+			valid[url] = true
+		}
+		for range 20 {
+			later, err := client.AuthorizeOrder(ctx, acme.DomainIDs(names...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := 0
+			for _, url := range later.AuthzURLs {
+				if valid[url] {
+					again++
+				}
+			}
+			if again != len(names)*percent/100 {
+				t.Errorf("at %d%%, %d of %d authorizations were used again", percent, again, len(names))
+			}
+		}
+	}
 }
 
 func TestOptionsReachPebble(t *testing.T) {

@@ -18,7 +18,7 @@ type Options struct {
 	// NonceReject is the percentage of good nonces that are rejected.
 	NonceReject int
 	// AuthzReuse is the percentage of valid authorizations that are used again
-	// in a later order. Pebble reuses one in a hundred even at zero.
+	// in a later order.
 	AuthzReuse int
 	// Sleep makes every validation wait at random up to SleepSeconds (exclusive,
 	// in whole seconds). Zero SleepSeconds: Pebble's 5.
