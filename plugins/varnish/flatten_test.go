@@ -57,7 +57,7 @@ func FuzzWrap(f *testing.F) {
 	f.Fuzz(func(t *testing.T, original, flat, token, body string) {
 		_ = includes(flat)
 		_, _ = sources(flat)
-		text, err := wrap(original, flat, answers{token: body})
+		text, err := wrap(wrapped{original: original, flat: flat, answers: answers{token: body}, health: map[string]string{body: "sick"}})
 		if err != nil || original == "" || !tokenPattern.MatchString(token) || !bodyPattern.MatchString(body) {
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +35,8 @@ type cache struct {
 	// held is told of a request for /hold, which is answered when free is closed.
 	held chan struct{}
 	free chan struct{}
+	// failing has the origin fail probes.
+	failing atomic.Bool
 
 	process *exec.Cmd
 	output  *safeBuffer
@@ -218,6 +221,9 @@ func (c *cache) origin(t *testing.T) string {
 		}
 		if r.URL.Path == "/probe" { // a probe that takes its time
 			_ = sleep(r.Context(), time.Second)
+		}
+		if r.URL.Path == "/state" && c.failing.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = io.WriteString(w, "hello from "+r.URL.Path)

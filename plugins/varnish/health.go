@@ -31,6 +31,17 @@ func (b backend) sick() bool {
 	return b.Admin == "sick" || b.Admin == "probe" && slices.Contains(b.Probe, any("sick"))
 }
 
+// auto has the probe decide, if there is one.
+const auto = "auto"
+
+// admin is what the operator has said, as backend.set_health wants it.
+func (b backend) admin() string {
+	if b.Admin == "sick" || b.Admin == "healthy" {
+		return b.Admin
+	}
+	return auto
+}
+
 // backends gives those of a VCL, by their names in it.
 func (c *cli) backends(ctx context.Context, vcl string) (map[string]backend, error) {
 	text, err := c.do(ctx, "backend.list", "-j", vcl+".*")
@@ -56,14 +67,30 @@ func (c *cli) backends(ctx context.Context, vcl string) (map[string]backend, err
 }
 
 // settled makes the backends of a new VCL what those of another are: what the
-// operator has set is set again, and its probes are given time. A backend with a
-// probe begins sick; a VCL that were used now would refuse requests.
+// operator has set is set again, and its probes are given time.
 func (c *cli) settled(ctx context.Context, name, original string) error {
+	old, err := c.backends(ctx, original)
+	if err != nil {
+		return err
+	}
+	now, err := c.backends(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := c.copyHealth(ctx, name, old, now); err != nil {
+		return err
+	}
+	return c.probed(ctx, name, original)
+}
+
+// probed waits until the probes of a VCL find healthy what those of the one in
+// use do. A backend with a probe begins sick; a VCL that were used now would
+// refuse requests.
+func (c *cli) probed(ctx context.Context, name, used string) error {
 	limited, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	set := false
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
-		old, err := c.backends(ctx, original)
+		old, err := c.backends(ctx, used)
 		if err != nil {
 			return err
 		}
@@ -71,16 +98,9 @@ func (c *cli) settled(ctx context.Context, name, original string) error {
 		if err != nil {
 			return err
 		}
-		if !set {
-			if err := c.copyHealth(ctx, name, old, now); err != nil {
-				return err
-			}
-			set = true
-			continue
-		}
 		var waiting []string
 		for short, b := range now {
-			if was, ok := old[short]; ok && b.sick() && !was.sick() {
+			if was, ok := old[short]; ok && b.admin() == auto && b.sick() && !was.sick() {
 				waiting = append(waiting, short)
 			}
 		}
@@ -92,10 +112,49 @@ func (c *cli) settled(ctx context.Context, name, original string) error {
 				return ctx.Err()
 			}
 			slices.Sort(waiting)
-			err := sdk.Problemf(sdk.Timeout, "a copy of the VCL %s finds backends sick that are healthy: %s", original, strings.Join(waiting, ", "))
+			err := sdk.Problemf(sdk.Timeout, "the VCL %s finds backends sick that %s finds healthy: %s", name, used, strings.Join(waiting, ", "))
 			return sdk.Hint(err, "try again, or use listen, which needs no copy of the VCL")
 		}
 	}
+}
+
+// decided gives what the operator has said of backends, where the probe does not
+// decide.
+func decided(all map[string]backend) map[string]string {
+	out := map[string]string{}
+	for short, b := range all {
+		if state := b.admin(); state != auto {
+			out[short] = state
+		}
+	}
+	return out
+}
+
+// giveBack makes the original what the operator has made of the copy that is in
+// use: "backend.set_health default sick" is about that one.
+func (c *cli) giveBack(ctx context.Context, all programs, now wrapped) error {
+	original := all.behind(now.original)
+	changed, err := c.backends(ctx, all.active())
+	if err != nil {
+		return err
+	}
+	old, err := c.backends(ctx, original)
+	if err != nil {
+		return err
+	}
+	for short, b := range changed {
+		was, ok := now.health[short]
+		if !ok {
+			was = auto
+		}
+		if before, there := old[short]; !there || b.admin() == was || b.admin() == before.admin() {
+			continue
+		}
+		if _, err := c.do(ctx, "backend.set_health", original+"."+short, b.admin()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *cli) copyHealth(ctx context.Context, name string, old, now map[string]backend) error {
@@ -104,11 +163,7 @@ func (c *cli) copyHealth(ctx context.Context, name string, old, now map[string]b
 		if !ok || b.Admin == was.Admin {
 			continue
 		}
-		state := was.Admin
-		if state != "sick" && state != "healthy" {
-			state = "auto"
-		}
-		if _, err := c.do(ctx, "backend.set_health", name+"."+short, state); err != nil {
+		if _, err := c.do(ctx, "backend.set_health", name+"."+short, was.admin()); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -39,21 +40,25 @@ type answers map[string]string
 const (
 	originalMark  = "# certwright: original "
 	challengeMark = "# certwright: challenge "
+	healthMark    = "# certwright: health "
 	endMark       = "# certwright: what follows is the original"
 )
 
 // wrap puts the answers before everything that a VCL does. Its own subroutines
 // of the same names run after ours.
-func wrap(original, flat string, a answers) (string, error) {
-	syntax, err := syntaxOf(flat)
+func wrap(w wrapped) (string, error) {
+	syntax, err := syntaxOf(w.flat)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s%s\n", syntax, originalMark, strconv.QuoteToASCII(original))
-	tokens := slices.Sorted(maps.Keys(a))
+	fmt.Fprintf(&b, "%s\n%s%s\n", syntax, originalMark, strconv.QuoteToASCII(w.original))
+	for _, name := range slices.Sorted(maps.Keys(w.health)) {
+		fmt.Fprintf(&b, "%s%s %s\n", healthMark, w.health[name], strconv.QuoteToASCII(name))
+	}
+	tokens := slices.Sorted(maps.Keys(w.answers))
 	for _, token := range tokens {
-		fmt.Fprintf(&b, "%s%s %s\n", challengeMark, token, a[token])
+		fmt.Fprintf(&b, "%s%s %s\n", challengeMark, token, w.answers[token])
 	}
 	b.WriteString("sub vcl_recv {\n\tif (")
 	for n, token := range tokens {
@@ -67,9 +72,9 @@ func wrap(original, flat string, a answers) (string, error) {
 		fmt.Fprintf(&b, "\tif (resp.status == 750 && req.url == %q) {\n", challengePrefix+token)
 		b.WriteString("\t\tset resp.status = 200;\n\t\tset resp.reason = \"OK\";\n")
 		b.WriteString("\t\tset resp.http.Content-Type = \"text/plain\";\n\t\tset resp.http.Cache-Control = \"no-store\";\n")
-		fmt.Fprintf(&b, "\t\tsynthetic(%q);\n\t\treturn (deliver);\n\t}\n", a[token])
+		fmt.Fprintf(&b, "\t\tsynthetic(%q);\n\t\treturn (deliver);\n\t}\n", w.answers[token])
 	}
-	b.WriteString("}\n" + endMark + "\n" + flat)
+	b.WriteString("}\n" + endMark + "\n" + w.flat)
 	return b.String(), nil
 }
 
@@ -77,16 +82,21 @@ func wrap(original, flat string, a answers) (string, error) {
 type wrapped struct {
 	original string
 	answers  answers
+	// health is what the operator had said of backends of the original.
+	health map[string]string
 	// flat is the text of the original.
 	flat string
 }
 
+// errNotOurs: a VCL that has a name of ours and is none.
+var errNotOurs = errors.New("it is not a VCL of ours")
+
 // unwrap reads a VCL of ours.
 func unwrap(text string) (wrapped, error) {
-	w := wrapped{answers: answers{}}
+	w := wrapped{answers: answers{}, health: map[string]string{}}
 	head, flat, ok := strings.Cut(text, endMark+"\n")
 	if !ok {
-		return w, fmt.Errorf("the end of our part is missing in the VCL")
+		return w, fmt.Errorf("%w: the end of our part is missing", errNotOurs)
 	}
 	w.flat = flat
 	for lines := bufio.NewScanner(strings.NewReader(head)); lines.Scan(); {
@@ -94,9 +104,15 @@ func unwrap(text string) (wrapped, error) {
 		if name, ok := strings.CutPrefix(line, originalMark); ok {
 			original, err := strconv.Unquote(name)
 			if err != nil {
-				return w, fmt.Errorf("the name of the original is missing in the VCL: %w", err)
+				return w, fmt.Errorf("%w: the name of the original cannot be read: %w", errNotOurs, err)
 			}
 			w.original = original
+		}
+		if health, ok := strings.CutPrefix(line, healthMark); ok {
+			state, quoted, _ := strings.Cut(health, " ")
+			if name, err := strconv.Unquote(quoted); err == nil {
+				w.health[name] = state
+			}
 		}
 		if challenge, ok := strings.CutPrefix(line, challengeMark); ok {
 			token, body, _ := strings.Cut(challenge, " ")
@@ -106,16 +122,18 @@ func unwrap(text string) (wrapped, error) {
 		}
 	}
 	if w.original == "" {
-		return w, fmt.Errorf("the name of the original is missing in the VCL")
+		return w, fmt.Errorf("%w: the name of the original is missing", errNotOurs)
 	}
 	return w, nil
 }
 
 // program is a VCL that is loaded, or a label.
 type program struct {
-	Name   string `json:"name"`
-	Status string `json:"status"` // active, available, discarded
-	Label  *struct {
+	Name        string `json:"name"`
+	Status      string `json:"status"`      // active, available, discarded
+	State       string `json:"state"`       // auto, warm, cold, label
+	Temperature string `json:"temperature"` // a label has none of its own
+	Label       *struct {
 		Name string `json:"name"`
 	} `json:"label"`
 }
