@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -57,11 +59,18 @@ func Leak(text []byte) string {
 	return ""
 }
 
+// coreFile is what a kernel calls the memory of a process that has crashed.
+var coreFile = regexp.MustCompile(`^core(\.[0-9]+)?$`)
+
 // LeakingFiles looks through a folder and says what each file shows that it must
-// not, by its path below the folder. What may be there is told by allowed.
+// not, by its path below the folder; a core file is one that must not be there.
+// What may be there is told by allowed.
 func LeakingFiles(root string, allowed func(path string) bool) (map[string]string, error) {
 	out := map[string]string{}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != root {
+			return nil // gone meanwhile
+		}
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
@@ -69,9 +78,16 @@ func LeakingFiles(root string, allowed func(path string) bool) (map[string]strin
 		if err != nil || allowed != nil && allowed(below) {
 			return err
 		}
+		if coreFile.MatchString(entry.Name()) {
+			out[below] = "the memory of a process"
+			return nil
+		}
 		text, err := os.ReadFile(path)
-		if leak := Leak(text); err == nil && leak != "" {
+		if leak := Leak(text); leak != "" {
 			out[below] = leak
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
 		return err
 	})

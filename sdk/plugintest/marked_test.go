@@ -37,7 +37,7 @@ func TestLeak(t *testing.T) {
 
 func TestLeakingFiles(t *testing.T) {
 	root := t.TempDir()
-	for name, text := range map[string]string{"a/leaks": "x" + Secret("a"), "a/b/allowed": Secret("b"), "c": "nothing"} {
+	for name, text := range map[string]string{"a/leaks": "x" + Secret("a"), "a/b/allowed": Secret("b"), "c": "nothing", "d/core": "anything", "d/core.12": "x", "d/core.go": "x"} {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -47,7 +47,10 @@ func TestLeakingFiles(t *testing.T) {
 		}
 	}
 	found, err := LeakingFiles(root, func(path string) bool { return path == "a/b/allowed" })
-	if err != nil || !slices.Equal(slices.Collect(maps.Keys(found)), []string{"a/leaks"}) {
+	if err != nil || !slices.Equal(slices.Sorted(maps.Keys(found)), []string{"a/leaks", "d/core", "d/core.12"}) {
 		t.Errorf("%v, %v", found, err)
+	}
+	if found, err := LeakingFiles(filepath.Join(root, "none"), nil); err == nil {
+		t.Errorf("nothing to look through: %v", found)
 	}
 }
