@@ -92,11 +92,11 @@ ca: $(BUILD)/bin/demo
 
 ## test: what every change must pass; at most ten minutes on two cores
 test: packages build vet
-	@$(UMASK) for m in $(MODULES); do $(GO) -C "$$m" test -timeout 9m ./...; done
+	@$(UMASK) for m in $(MODULES); do ./.ci/unseen $(GO) -C "$$m" test -timeout 9m ./...; done
 
 ## test-all: everything, the slow tests and the checks of the build included
 test-all: packages build proto-check cross reproducible race
-	@$(UMASK) for m in $(MODULES); do $(GO) -C "$$m" test -tags slow -timeout 40m ./...; done
+	@$(UMASK) for m in $(MODULES); do ./.ci/unseen $(GO) -C "$$m" test -tags slow -timeout 40m ./...; done
 
 # Debian packages that the tests need; installed where that is allowed, an error under CI=true.
 packages:
@@ -107,7 +107,7 @@ vet:
 
 # The race detector runs on what is tested inside one process; programs under test are built as released.
 race:
-	@$(UMASK) CGO_ENABLED=1 $(GO) test -race -timeout 20m ./host/... ./sdk/...
+	@$(UMASK) CGO_ENABLED=1 ./.ci/unseen $(GO) test -race -timeout 20m ./host/... ./sdk/...
 
 # What other systems compile, tests included.
 cross:
