@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -18,9 +19,10 @@ func (h *Host) enclose(p *sandbox.Policy, own ...string) error {
 	if c == nil {
 		return nil
 	}
+	real := realPaths{}
 	for _, dir := range h.opts.Shared {
-		dir = realPath(dir)
-		if !slices.ContainsFunc(c.Read, func(path string) bool { return holds(realPath(path), dir) }) {
+		dir = real.of(dir)
+		if !slices.ContainsFunc(c.Read, func(path string) bool { return holds(real.of(path), dir) }) {
 			continue
 		}
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -29,30 +31,29 @@ func (h *Host) enclose(p *sandbox.Policy, own ...string) error {
 			}
 		}
 	}
-	private := append([]string{h.opts.StateDir}, h.opts.Private...)
+	var private []string
+	for _, path := range append([]string{h.opts.StateDir}, h.opts.Private...) {
+		private = append(private, real.of(path))
+	}
 	// What the user has named to be written is his word: a directory that cannot
 	// have new files would be no use.
-	c.Read, c.Execute = around(c.Read, private), around(c.Execute, private)
+	c.Read, c.Execute = real.around(c.Read, private), real.around(c.Execute, private)
 	c.Write = append(c.Write, own...)
 	return nil
 }
 
 // around gives paths by which all can be reached that the given ones hold, less
-// what is private. The kernel's rules can grant and not take back; so a directory
+// what is private, a real path. The kernel's rules can grant and not take back; so a directory
 // with something private in it is granted as what else is in it now. It cannot be
 // listed itself then.
-func around(paths, private []string) []string {
-	real := make([]string, 0, len(private))
-	for _, p := range private {
-		real = append(real, realPath(p))
-	}
+func (r realPaths) around(paths, private []string) []string {
 	var out []string
 	for _, p := range paths {
-		target := realPath(p)
+		target := r.of(p)
 		switch {
-		case slices.ContainsFunc(real, func(q string) bool { return holds(q, target) }):
-		case slices.ContainsFunc(real, func(q string) bool { return holds(target, q) }):
-			out = append(out, spread(target, real)...)
+		case slices.ContainsFunc(private, func(q string) bool { return holds(q, target) }):
+		case slices.ContainsFunc(private, func(q string) bool { return holds(target, q) }):
+			out = append(out, spread(target, private)...)
 		default:
 			out = append(out, p)
 		}
@@ -94,14 +95,47 @@ func holds(dir, path string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// realPath resolves symbolic links as far as there is something.
-func realPath(path string) string {
-	target, err := filepath.EvalSymlinks(path)
-	if err == nil {
+// realPaths resolves symbolic links as far as there is something, and looks at each
+// directory once: most paths of a process are in the same few. It is for one
+// process; by the next one links may lead elsewhere.
+type realPaths map[string]string
+
+func (r realPaths) of(path string) string {
+	target, known := r[path]
+	if !known {
+		target = r.resolve(path)
+		r[path] = target
+	}
+	return target
+}
+
+func (r realPaths) resolve(path string) string {
+	if clean := filepath.Clean(path); clean != path { // what a/.. is depends on where a leads
+		if target, err := filepath.EvalSymlinks(path); !errors.Is(err, fs.ErrNotExist) {
+			return cmp.Or(target, path)
+		}
+		return r.of(clean)
+	}
+	dir := filepath.Dir(path)
+	if dir == path {
+		return path
+	}
+	target := filepath.Join(r.of(dir), filepath.Base(path))
+	info, err := os.Lstat(target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return target
+	case err != nil:
+		return path
+	case info.Mode()&fs.ModeSymlink == 0:
 		return target
 	}
-	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && dir != path {
-		return filepath.Join(realPath(dir), filepath.Base(path))
+	end, err := filepath.EvalSymlinks(target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it leads nowhere
+		return target
+	case err != nil:
+		return path
 	}
-	return path
+	return end
 }

@@ -27,7 +27,8 @@ func TestAround(t *testing.T) {
 		}
 	}
 	// Named by a link, and one that is not there yet.
-	private := []string{filepath.Join(base, "state", "accounts"), filepath.Join(base, "var/lib/state/journal")}
+	real := realPaths{}
+	private := []string{real.of(filepath.Join(base, "state", "accounts")), real.of(filepath.Join(base, "var/lib/state/journal"))}
 	for _, test := range []struct {
 		name string
 		path string
@@ -48,9 +49,56 @@ func TestAround(t *testing.T) {
 			for _, path := range test.want {
 				want = append(want, filepath.Join(base, path))
 			}
-			if diff := cmp.Diff(want, around([]string{filepath.Join(base, test.path)}, private)); diff != "" {
+			if diff := cmp.Diff(want, realPaths{}.around([]string{filepath.Join(base, test.path)}, private)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestRealPaths(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(base, "a/b"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(base, "a/file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{
+		"to-a": "a", "a/to-b": "../to-a/b", "absolute": filepath.Join(base, "to-a", "b"), "b": "a/b",
+		"dangling": "nowhere", "loop": "loop", "to-file": "a/file",
+	} {
+		if err := os.Symlink(target, filepath.Join(base, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	real := realPaths{}
+	for _, test := range []struct{ path, want string }{
+		{"a/b", "a/b"},
+		{"to-a", "a"},
+		{"to-a/b", "a/b"},
+		{"to-a/to-b", "a/b"},
+		{"to-a/to-b/later/still", "a/b/later/still"},
+		{"absolute", "a/b"},
+		{"to-file", "a/file"},
+		{"dangling", "dangling"},
+		{"dangling/x", "dangling/x"},
+		{"a/file/x", "a/file/x"},
+		{"to-file/x", "to-file/x"},
+		{"loop", "loop"},
+		{"loop/x", "loop/x"},
+		{"b/../b", "a/b"}, // not b: the link is followed first
+	} {
+		for range 2 { // found out, and remembered
+			if got := real.of(base + "/" + test.path); got != filepath.Join(base, test.want) {
+				t.Errorf("%s is %s", test.path, got)
+			}
+		}
+	}
+	if got := real.of("/"); got != "/" {
+		t.Errorf("/ is %s", got)
 	}
 }
