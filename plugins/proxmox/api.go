@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/httpapi"
@@ -26,9 +27,14 @@ type certificate struct {
 // customFile is what pveproxy serves in place of its own certificate.
 const customFile = "pveproxy-ssl.pem"
 
-func newAPI(s settings, also func(string) bool) (api, error) {
+// limits of a request, zero for those of httpapi: one attempt, and the first pause
+// between two.
+type limits struct{ attempt, wait time.Duration }
+
+func newAPI(s settings, also func(string) bool, limits limits) (api, error) {
 	client, err := httpapi.New(httpapi.Options{
 		Endpoint: s.Endpoint + "/api2/json", CAFile: s.CAFile, Fingerprint: s.Fingerprint, Also: also, Explain: explain,
+		Attempt: limits.attempt, Wait: limits.wait,
 		Sign: func(r *http.Request) error {
 			// A token needs no CSRF header.
 			r.Header.Set("Authorization", "PVEAPIToken="+s.TokenID+"="+string(s.TokenSecret))
@@ -143,6 +149,10 @@ func hint(err error, node string) error {
 		return sdk.Hint(err, "check token_id and token_secret, and that the token has not expired")
 	case http.StatusForbidden:
 		return sdk.Hint(err, "%s", grant(node))
+	case http.StatusInternalServerError:
+		if strings.Contains(err.Error(), "force flag is not set") {
+			return sdk.Hint(err, "set force to replace what is there: Proxmox never gives its key back, so no rollback can restore it")
+		}
 	case http.StatusBadRequest:
 		return sdk.Hint(err, "check that the nodes of the setting nodes are those of this cluster")
 	}

@@ -69,6 +69,8 @@ type fault struct {
 	after  bool
 	slow   bool
 	header map[string]string
+	// lasting: to all of them, until calm.
+	lasting bool
 }
 
 func newFake(t *testing.T, names ...string) *fake {
@@ -136,6 +138,13 @@ func (f *fake) fail(faults ...fault) {
 	f.faults = append(f.faults, faults...)
 }
 
+// calm ends all trouble.
+func (f *fake) calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = nil
+}
+
 // requests are those since the last call.
 func (f *fake) requests() []request {
 	f.mu.Lock()
@@ -158,7 +167,9 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		now = &f.faults[i]
 		x := *now
 		now = &x
-		f.faults = slices.Delete(f.faults, i, i+1)
+		if !x.lasting {
+			f.faults = slices.Delete(f.faults, i, i+1)
+		}
 	}
 	f.mu.Unlock()
 	switch {
@@ -297,6 +308,9 @@ func (n *fakeNode) upload(form url.Values) (int, string, map[string]any) {
 	}
 	if n.certs != "" && form.Get("force") != "1" {
 		return 500, "Custom certificate file exists but force flag is not set.", nil
+	}
+	if n.key != "" && form.Get("force") != "1" {
+		return 500, "Custom certificate key file exists but force flag is not set.", nil
 	}
 	if _, err := tls.X509KeyPair([]byte(certs), []byte(key)); err != nil {
 		return 500, "Setting certificate files failed - old certificate files have been restored: key does not match", nil

@@ -29,6 +29,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	asPlugin()
 	mortal()
 	// Pebble's validator is never stopped.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))

@@ -22,6 +22,8 @@ type proxmox struct {
 	remote   *checkpoint.Remote[wanted, there]
 	// step is for tests that kill the process; see checkpoint.Store.
 	step func(string)
+	// limits is for tests that do not want to wait.
+	limits limits
 
 	mu sync.Mutex
 	// seen is what the nodes had at the first name of a lineage's certificate: the
@@ -83,7 +85,7 @@ func (p *proxmox) Configure(ctx context.Context, instance sdk.Instance) error {
 		return err
 	}
 	var err error
-	if p.api, err = newAPI(p.settings, p.isOurs); err != nil || instance.ValidateOnly {
+	if p.api, err = newAPI(p.settings, p.isOurs, p.limits); err != nil || instance.ValidateOnly {
 		return err
 	}
 	if instance.StateDir == "" {
@@ -297,7 +299,8 @@ func (p *proxmox) put(ctx context.Context, lineage, name string, w wanted, t *th
 			return err
 		}
 		p.at("upload")
-		failure := p.api.upload(ctx, name, w, has != nil)
+		// A key may be there without its certificate, and is not shown.
+		failure := p.api.upload(ctx, name, w, has != nil || p.settings.Force)
 		p.at("uploaded")
 		if refused(failure) {
 			return failure
