@@ -9,10 +9,11 @@ import (
 	"github.com/certwright/certwright/sdk"
 )
 
-// Answers to GET /settings with the fields that settings_get of
-// pritunl/handlers/settings.py gives, those of the administrator first, and an
-// error as pritunl/auth and utils.jsonify write it. Pritunl publishes no example,
-// so the values are invented, of the types of the source.
+// Answers to GET and PUT /settings with the fields that settings_get and
+// settings_put of https://github.com/pritunl/pritunl, pritunl/handlers/settings.py,
+// give, those of the administrator first; an error of settings_put; and what
+// session_auth of pritunl/auth/app.py gives, Flask's page for 401. Pritunl publishes
+// no example, so the values are invented, of the types of the source.
 const (
 	newAnswer = `{"id": "57e9e364fd632c233e86f827", "username": "pritunl", "default": false, "yubikey_id": null, "otp_auth": false,
  "auth_api": true, "token": "p7g444S3IZ5wmFvmzWmx14qACXdzQ25b", "super_user": true,
@@ -32,7 +33,7 @@ func TestAnswersOfTheSource(t *testing.T) {
 		_, _ = io.WriteString(w, answer)
 	}))
 	defer server.Close()
-	a, err := newAPI(settings{Endpoint: server.URL, APIToken: goodToken, APISecret: goodSecret}, nil)
+	a, err := newAPI(settings{Endpoint: server.URL, APIToken: goodToken, APISecret: goodSecret}, nil, limits{})
 	must(t, err)
 	got, err := a.get(t.Context())
 	must(t, err)
@@ -46,6 +47,12 @@ func TestAnswersOfTheSource(t *testing.T) {
 	equal(t, pair{Cert: &cert, Key: &key}, got.pair)
 	equal(t, "vpn.example.com", got.ACMEDomain)
 
+	must(t, a.put(t.Context(), got.pair))
+
 	status, answer = http.StatusBadRequest, errorAnswer
 	wantError(t, a.put(t.Context(), pair{}), sdk.InvalidConfig, "400 Bad Request: Port number is not valid")
+
+	status, answer = http.StatusUnauthorized, unauthorizedPage
+	_, err = a.get(t.Context())
+	wantError(t, err, sdk.Credentials, "401 Unauthorized: The server could not verify", "api_token and api_secret")
 }

@@ -8,7 +8,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"html"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -33,9 +35,14 @@ type current struct {
 	ACMEDomain string `json:"acme_domain"`
 }
 
-func newAPI(s settings, also func(string) bool) (api, error) {
+// limits of a request, zero for those of httpapi: one attempt, and the first pause
+// between two.
+type limits struct{ attempt, wait time.Duration }
+
+func newAPI(s settings, also func(string) bool, limits limits) (api, error) {
 	client, err := httpapi.New(httpapi.Options{
 		Endpoint: s.Endpoint, CAFile: s.CAFile, Fingerprint: s.Fingerprint, Also: also, Explain: explain,
+		Attempt: limits.attempt, Wait: limits.wait,
 		Sign: func(r *http.Request) error {
 			nonce := make([]byte, 16) //nolint:mnd // 32 characters, which is the most
 			_, _ = rand.Read(nonce)   // never fails
@@ -58,14 +65,20 @@ func sign(r *http.Request, token, secret string, now time.Time, nonce string) {
 	r.Header.Set("Auth-Signature", base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 }
 
+// paragraph is what Flask's page for a status says in words.
+var paragraph = regexp.MustCompile(`(?s)<p>(.*?)</p>`)
+
 func explain(r *httpapi.Response) string {
 	var body struct {
 		Message string `json:"error_msg"`
 	}
-	if json.Unmarshal(r.Body, &body) != nil {
-		return "" // what there is is shown as it is
+	if json.Unmarshal(r.Body, &body) == nil {
+		return body.Message
 	}
-	return body.Message
+	if found := paragraph.FindSubmatch(r.Body); found != nil {
+		return html.UnescapeString(string(found[1]))
+	}
+	return "" // what there is is shown as it is
 }
 
 func (a api) get(ctx context.Context) (current, error) {

@@ -52,17 +52,21 @@ func reserve(t *testing.T) int {
 }
 
 // host is certwright with a state of its own.
-type host struct{ prefix, dir string }
+type host struct {
+	prefix, dir string
+	// plugins is a directory with the plugin that can be killed; empty: none.
+	plugins string
+}
 
 // newHost makes one whose configuration has the instances standalone and what is
 // given.
-func newHost(t *testing.T, instances string) *host {
+func newHost(t *testing.T, prefix, instances string) *host {
 	t.Helper()
 	port := reserve(t)
 	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: port})
 	must(t, err)
 	t.Cleanup(func() { must(t, ca.Close()) })
-	h := &host{prefix: install(t), dir: t.TempDir()}
+	h := &host{prefix: prefix, dir: t.TempDir()}
 	must(t, os.MkdirAll(filepath.Join(h.dir, "etc"), 0o755))
 	write(t, filepath.Join(h.dir, "ca.pem"), string(ca.TLSRoots()))
 	write(t, filepath.Join(h.dir, "etc", "certwright.yaml"), fmt.Sprintf(`email: ops@a.test
@@ -73,8 +77,8 @@ instances:
 	return h
 }
 
-// do runs certwright and gives all that it printed.
-func (h *host) do(t *testing.T, verb string, args ...string) string {
+// try runs certwright and gives all that it printed.
+func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	t.Helper()
 	all := []string{verb, "-n", "--config-dir", filepath.Join(h.dir, "etc"), "--state-dir", filepath.Join(h.dir, "state")}
 	if verb == "run" {
@@ -83,13 +87,22 @@ func (h *host) do(t *testing.T, verb string, args ...string) string {
 	if verb == "run" || verb == "renew" {
 		all = append(all, "--ca-bundle", filepath.Join(h.dir, "ca.pem"))
 	}
+	if h.plugins != "" {
+		all = append(all, "--plugin-dir", h.plugins)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(h.prefix, "bin", "certwright"), append(all, args...)...).CombinedOutput()
+	return string(out), err
+}
+
+func (h *host) do(t *testing.T, verb string, args ...string) string {
+	t.Helper()
+	out, err := h.try(t, verb, args...)
 	if err != nil {
 		t.Fatalf("%s %q: %v\n%s", verb, args, err, out)
 	}
-	return string(out)
+	return out
 }
 
 func (h *host) live(t *testing.T, name, file string) string {
@@ -117,7 +130,7 @@ func TestCertificatesInPritunl(t *testing.T) {
     settings: {endpoint: "%s", api_token: %s, api_secret: {file: %s}, ca_file: %s}
 `, name, fakes[name].server.URL, account[0], filepath.Join(secrets, name), fakes[name].caFile)
 	}
-	h := newHost(t, instances)
+	h := newHost(t, install(t), instances)
 	serves := func(what string) (leaf string) {
 		t.Helper()
 		leaf = h.live(t, "vpn.a.test", "cert.pem")

@@ -69,6 +69,8 @@ type fault struct {
 	after  bool
 	slow   bool
 	header map[string]string
+	// lasting: to all of them, until calm.
+	lasting bool
 }
 
 func newFake(t *testing.T) *fake {
@@ -149,6 +151,13 @@ func (f *fake) fail(faults ...fault) {
 	f.faults = append(f.faults, faults...)
 }
 
+// calm ends all trouble.
+func (f *fake) calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = nil
+}
+
 // requests are those since the last call.
 func (f *fake) requests() []request {
 	f.mu.Lock()
@@ -166,7 +175,9 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	if i := slices.IndexFunc(f.faults, func(x fault) bool { return x.method == r.Method }); i >= 0 {
 		x := f.faults[i]
 		now = &x
-		f.faults = slices.Delete(f.faults, i, i+1)
+		if !x.lasting {
+			f.faults = slices.Delete(f.faults, i, i+1)
+		}
 	}
 	f.mu.Unlock()
 	switch {
@@ -195,14 +206,29 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func answer(w http.ResponseWriter, status int, out any) {
+	if status == http.StatusUnauthorized { // flask.abort(401)
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, unauthorizedPage)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(out)
 }
 
+// unauthorizedPage is Flask's.
+const unauthorizedPage = `<!doctype html>
+<html lang=en>
+<title>401 Unauthorized</title>
+<h1>Unauthorized</h1>
+<p>The server could not verify that you are authorized to access the URL requested. You either supplied the wrong credentials (e.g. a bad password), or your browser doesn&#39;t understand how to supply the credentials required.</p>
+`
+
 var noncePattern = regexp.MustCompile(`^[A-Za-z0-9]{8,32}$`)
 
-// authenticated is pritunl/auth of its source: whatever is wrong is a 401.
+// authenticated is check_session of pritunl/auth/administrator.py: whatever is
+// wrong is a 401.
 func (f *fake) authenticated(r *http.Request) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -229,7 +255,7 @@ func (f *fake) authenticated(r *http.Request) bool {
 // answer does the work, as pritunl/handlers/settings.py.
 func (f *fake) answer(r *http.Request, body []byte) (int, any) {
 	if !f.authenticated(r) {
-		return http.StatusUnauthorized, map[string]any{"error": "unauthorized", "error_msg": "Not authorized"}
+		return http.StatusUnauthorized, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -29,6 +29,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	asPlugin()
 	mortal()
 	// Pebble's validator is never stopped.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))
@@ -102,15 +103,35 @@ func issue(t *testing.T, name string, parent *x509.Certificate, parentKey *ecdsa
 	return private, cert
 }
 
-// shown gives the certificate that a client sees, as PEM.
+// shown gives the certificate that a client sees, as PEM. A connection that breaks,
+// because the web server restarts meanwhile, is made again.
 func shown(t *testing.T, address string) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		leaf, err := leafAt(ctx, address)
+		if err == nil {
+			return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}))
+		}
+		timer := time.NewTimer(10 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			t.Fatal(err)
+		}
+	}
+}
+
+func leafAt(ctx context.Context, address string) ([]byte, error) {
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the certificate is compared
-	conn, err := dialer.DialContext(t.Context(), "tcp", address)
-	must(t, err)
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
 	defer conn.Close()
-	state := conn.(*tls.Conn).ConnectionState()
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: state.PeerCertificates[0].Raw}))
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw, nil
 }
 
 // recorder keeps what a call reports.

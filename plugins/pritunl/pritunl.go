@@ -23,6 +23,8 @@ type pritunl struct {
 	remote   *checkpoint.Remote[wanted, there]
 	// step is for tests that kill the process; see checkpoint.Store.
 	step func(string)
+	// limits is for tests that do not want to wait.
+	limits limits
 	// patience bounds the wait until a certificate is served.
 	patience time.Duration
 }
@@ -68,7 +70,7 @@ func (p *pritunl) Configure(ctx context.Context, instance sdk.Instance) error {
 		return err
 	}
 	var err error
-	if p.api, err = newAPI(p.settings, p.isOurs); err != nil || instance.ValidateOnly {
+	if p.api, err = newAPI(p.settings, p.isOurs, p.limits); err != nil || instance.ValidateOnly {
 		return err
 	}
 	if instance.StateDir == "" {
