@@ -28,6 +28,7 @@ type victim struct {
 const victimEnv = "HEROKU_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
+	asPlugin()
 	if work := os.Getenv(victimEnv); work != "" {
 		if err := runVictim(work); err != nil {
 			fmt.Fprintln(os.Stderr, err)
