@@ -27,6 +27,7 @@ type victim struct {
 const victimEnv = "S3FRONT_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
+	asPlugin()
 	if work := os.Getenv(victimEnv); work != "" {
 		if err := runVictim(work); err != nil {
 			fmt.Fprintln(os.Stderr, err)
