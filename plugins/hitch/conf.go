@@ -14,7 +14,9 @@ import (
 type conf struct {
 	pemDir, pemGlob string
 	files           []string
-	frontends       []frontend
+	// keyed are the files beside which a private-key is named.
+	keyed     []string
+	frontends []frontend
 }
 
 // frontend is where hitch listens.
@@ -54,6 +56,7 @@ func parseConf(text string) conf {
 			c.frontends = append(c.frontends, p.frontend())
 		}
 	}
+	c.keyed = p.keyed
 	c.files = slices.DeleteFunc(c.files, func(f string) bool { return f == "" })
 	if len(c.frontends) == 0 {
 		c.frontends = []frontend{{host: "*", port: "8443", global: true}}
@@ -101,7 +104,10 @@ func isBare(c byte) bool {
 	return c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-type parser struct{ words []word }
+type parser struct {
+	words []word
+	keyed []string
+}
 
 func (p *parser) done() bool { return len(p.words) == 0 }
 
@@ -127,11 +133,18 @@ func (p *parser) pemFile() string {
 	if !p.accept("{") {
 		return p.next().text
 	}
-	file := ""
+	file, key := "", ""
 	for !p.done() && !p.accept("}") {
-		if key := p.next(); key.text == "cert" && p.accept("=") {
+		switch option := p.next(); {
+		case !p.accept("="):
+		case option.text == "cert":
 			file = p.next().text
+		case option.text == "private-key":
+			key = p.next().text
 		}
+	}
+	if key != "" {
+		p.keyed = append(p.keyed, file)
 	}
 	return file
 }
@@ -176,8 +189,11 @@ func isOn(text string) bool {
 }
 
 // loads says whether hitch reads a file, at the top level or for one frontend.
-func (c conf) loads(file string) bool {
-	return c.global(file) || slices.ContainsFunc(c.frontends, func(f frontend) bool { return named(f.files, file) })
+func (c conf) loads(file string) bool { return c.byName(file) || c.global(file) }
+
+// byName says whether a file is named, rather than found in the pem-dir.
+func (c conf) byName(file string) bool {
+	return named(c.files, file) || slices.ContainsFunc(c.frontends, func(f frontend) bool { return named(f.files, file) })
 }
 
 func (c conf) global(file string) bool {
@@ -223,7 +239,7 @@ func isEndpoint(address string) bool {
 	return err == nil && bad == nil && n > 0 && host != ""
 }
 
-// every gives all files that hitch.conf names.
+// every gives all files that hitch reads: it passes over symlinks in its pem-dir.
 func (c conf) every() []string {
 	out := slices.Clone(c.files)
 	for _, f := range c.frontends {
@@ -231,7 +247,7 @@ func (c conf) every() []string {
 	}
 	entries, _ := os.ReadDir(c.pemDir) // that it is missing is for hitch's own test
 	for _, e := range entries {
-		if file := filepath.Join(c.pemDir, e.Name()); c.global(file) && !e.IsDir() {
+		if file := filepath.Join(c.pemDir, e.Name()); c.global(file) && e.Type().IsRegular() {
 			out = append(out, file)
 		}
 	}

@@ -39,6 +39,17 @@ func TestParsesConfigurations(t *testing.T) {
 	}
 }
 
+func TestFindsPrivateKeys(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		`pem-file = { private-key = "/x/k" cert = "/x/a.pem" } pem-file = { cert = "/x/b.pem" }`: {"/x/a.pem"},
+		`frontend = { port = "1" pem-file = { cert = "/x/a.pem" private-key = "/x/k" } }`:        {"/x/a.pem"},
+		`pem-file = { cert = "private-key" ocsp-resp-file = "/x/o" } # private-key = "/x/k"`:     nil,
+	} {
+		equal(t, want, parseConf(text).keyed)
+	}
+}
+
 func FuzzConf(f *testing.F) {
 	f.Add("frontend = { host = \"*\" port = \"443\" }\npem-file = \"/a\" # x")
 	f.Add("pem-file={cert=\"/a\"}frontend=\"[a]:1+b\"{=}")

@@ -108,6 +108,9 @@ func (h *hitch) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) er
 		return err
 	}
 	result := sdk.Result{Subject: d.Name, Changed: !h.inPlace(file, content), Endpoints: h.endpoints(c, file)}
+	if len(result.Endpoints) == 0 {
+		r.Progress("", "nobody will look at what hitch serves: no frontend of it has a host and port; set endpoints")
+	}
 	if d.DryRun {
 		if result.Changed {
 			result.Diff = checkpoint.DiffPEM(file, was, content)
@@ -185,20 +188,14 @@ func (h *hitch) conf() (conf, error) {
 // ready says whether hitch is in order before anything is changed, and whether
 // it will read the file.
 func (h *hitch) ready(ctx context.Context, c conf, file string) error {
-	if !c.loads(file) {
-		setting := "pem_dir"
-		if h.settings.PemFile != "" {
-			setting = "pem_file"
-		}
-		err := sdk.Problemf(sdk.InvalidConfig, "%s does not lead to %s, so hitch would not serve it", h.settings.Config, file)
-		return sdk.Hint(sdk.Subject(err, setting), "write pem-dir = %q or pem-file = %q into %s, or correct the setting %s",
-			filepath.Dir(file), file, h.settings.Config, setting)
+	if err := h.served(c, file); err != nil {
+		return err
 	}
 	if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
 		err := sdk.Problemf(sdk.NotFound, "%s is not a directory", filepath.Dir(file))
 		return sdk.Hint(err, "create it with mode 0700, or correct the setting")
 	}
-	if err := h.running(ctx); err != nil && !h.unit.Exists(ctx) {
+	if err := h.running(ctx); err != nil && !h.startable(ctx) {
 		return err
 	}
 	err := h.test(ctx)
@@ -210,6 +207,41 @@ func (h *hitch) ready(ctx context.Context, c conf, file string) error {
 	}
 	return err
 }
+
+// served says whether hitch.conf is such that hitch serves the file, once it is
+// written, and nothing else that is there meanwhile.
+func (h *hitch) served(c conf, file string) error {
+	setting := "pem_dir"
+	if h.settings.PemFile != "" {
+		setting = "pem_file"
+	}
+	refuse := func(hint, format string, args ...any) error {
+		err := sdk.Problemf(sdk.InvalidConfig, format, args...)
+		err.Subject, err.Hint = setting, hint
+		return err
+	}
+	if !c.loads(file) {
+		return refuse(fmt.Sprintf("write pem-dir = %q or pem-file = %q into %s, or correct the setting %s", filepath.Dir(file), file, h.settings.Config, setting),
+			"%s does not lead to %s, so hitch would not serve it", h.settings.Config, file)
+	}
+	if info, err := os.Lstat(file); err == nil && info.Mode().Type() == fs.ModeSymlink && !c.byName(file) {
+		return refuse(fmt.Sprintf("remove the symlink, or write pem-file = %q into %s", file, h.settings.Config),
+			"%s is a symlink, which hitch passes over in its pem-dir", file)
+	}
+	if named(c.keyed, file) {
+		return refuse("remove private-key there: the key is in the same file as the certificate",
+			"%s names a private-key for %s", h.settings.Config, file)
+	}
+	if temp := filepath.Join(filepath.Dir(followed(file)), unfinished); c.global(temp) {
+		return refuse(fmt.Sprintf("write pem-dir-glob = \"*.pem\" into %s", h.settings.Config),
+			"%s has hitch load whatever is in %s: it would not start with a file that is being written", h.settings.Config, c.pemDir)
+	}
+	return nil
+}
+
+// unfinished is a name as those that package checkpoint gives to a file until it
+// is complete.
+const unfinished = ".certwright-X-0"
 
 func (h *hitch) inPlace(file string, content []byte) bool {
 	was, err := os.ReadFile(file)
@@ -256,10 +288,14 @@ func (h *hitch) Save(ctx context.Context, req sdk.SaveRequest, r sdk.Reporter) (
 }
 
 func explainFile(err error, file string) error {
-	if errors.Is(err, fs.ErrPermission) {
-		err = sdk.Hint(sdk.WithCode(err, sdk.PermissionDenied), "run certwright as root, or give its user %s", filepath.Dir(file))
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
-	return err
+	if target := followed(file); target != filepath.Join(followed(filepath.Dir(file)), filepath.Base(file)) {
+		return sdk.Hint(sdk.WithCode(err, sdk.PermissionDenied), "%s leads to %s: put a file in place of the symlink, or name that file in hitch.conf and as pem_file",
+			file, target)
+	}
+	return sdk.Hint(sdk.WithCode(err, sdk.PermissionDenied), "run certwright as root, or give its user %s", filepath.Dir(file))
 }
 
 // ConfigTest runs hitch --test, which loads every certificate and its key.

@@ -67,6 +67,10 @@ func (h *hitch) running(ctx context.Context) error {
 		}
 		reason = errors.New("the setting pidfile is missing, and systemd has no active " + unit)
 	}
+	if h.settings.Pidfile != "" && h.unit.Active(ctx) {
+		err := sdk.Problemf(sdk.NotRunning, "hitch cannot be told of a new certificate: %w", reason)
+		return sdk.Hint(sdk.Subject(err, "pidfile"), "leave the setting pidfile out: %s runs, and is reloaded then", unit)
+	}
 	err := sdk.RetryAfter(sdk.Problemf(sdk.NotRunning, "hitch is not running: %w", reason), 0)
 	return sdk.Hint(err, "start it, for instance by: %s --daemon --config=%s --pidfile=%s; set pidfile to that file",
 		h.settings.Binary, h.settings.Config, pidfileOr(h.settings.Pidfile))
@@ -105,10 +109,16 @@ func (h *hitch) reload(ctx context.Context) error {
 	return err
 }
 
+// startable says whether systemd can start hitch. A unit that runs is not stopped,
+// whatever a pidfile says.
+func (h *hitch) startable(ctx context.Context) bool {
+	return h.unit.Exists(ctx) && !h.unit.Active(ctx)
+}
+
 // start starts a stopped hitch if it is systemd's; it is never started as a
 // child of this process.
 func (h *hitch) start(ctx context.Context, r sdk.Reporter, stopped error) error {
-	if !h.unit.Exists(ctx) {
+	if !h.startable(ctx) {
 		return stopped
 	}
 	h.at("start: systemctl start %s", unit)
