@@ -48,9 +48,12 @@ func (h *heroku) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) e
 		return sdk.Permanent(sdk.Problemf(sdk.Internal, "the certificate and its key do not belong together: %w", err))
 	}
 	w := wanted{Names: d.Names, Fullchain: string(d.FullchainPEM), Key: string(d.KeyPEM)}
+	if len(d.Names) == 0 || d.Name == d.Names[0] {
+		h.looks.forget()
+	}
 	var diff strings.Builder
 	for _, app := range h.appsOf(d.Names) {
-		domains, err := h.looks.domains(ctx, h.api, app)
+		domains, err := h.looks.domains(ctx, h.api, app, d.Lineage+" "+leafPrint(w.Fullchain))
 		if err != nil {
 			return about(app, err)
 		}
@@ -118,19 +121,19 @@ func names(all []string, hostname string) bool {
 	})
 }
 
-// looks keeps what Deploy has seen for the other names of the same operation.
+// looks keeps what Deploy has seen for the first name of a certificate for its
+// other names: each of them is an operation of its own.
 type looks struct {
-	mu        sync.Mutex
-	operation string
-	seen      map[string][]domain
+	mu          sync.Mutex
+	certificate string
+	seen        map[string][]domain
 }
 
-func (l *looks) domains(ctx context.Context, a *api, app string) ([]domain, error) {
+func (l *looks) domains(ctx context.Context, a *api, app, certificate string) ([]domain, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id := sdk.OperationFrom(ctx).ID
-	if id == "" || l.operation != id {
-		l.operation, l.seen = id, map[string][]domain{}
+	if l.certificate != certificate {
+		l.certificate, l.seen = certificate, map[string][]domain{}
 	}
 	if there, ok := l.seen[app]; ok {
 		return there, nil
@@ -145,7 +148,7 @@ func (l *looks) domains(ctx context.Context, a *api, app string) ([]domain, erro
 func (l *looks) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.operation = ""
+	l.certificate = ""
 }
 
 // Save writes down what is wanted; nothing is sent before Restart.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/pem"
 	"net/http"
 	"path/filepath"
@@ -285,23 +284,24 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// Deploy is called for each name, and looks at each app once.
+// Deploy is called for each name, in an operation of its own, and looks at each
+// app once.
 func TestOneLookForAllNames(t *testing.T) {
 	names := []string{"a.test", "b.test", "c.test"}
 	cloud, _, h := performing(t, names...)
 	d := certificate(t, names...)
-	look := func(ctx context.Context, times int) {
+	look := func(run string, times int) {
 		t.Helper()
 		cloud.changes()
 		for _, d.Name = range names {
-			must(t, h.Deploy(ctx, d, &recorder{}))
+			must(t, h.Deploy(operation(t.Context(), d.Lineage, run+" deploy "+d.Name), d, &recorder{}))
 		}
 		cloud.mu.Lock()
 		defer cloud.mu.Unlock()
 		equal(t, times, len(cloud.log))
 	}
-	look(operation(t.Context(), d.Lineage, "1"), 1)
-	look(operation(t.Context(), d.Lineage, "2"), 1)
+	look("1", 1)
+	look("2", 1)
 	// What was not there is looked for again.
 	other := certificate(t, "new.test")
 	other.Name = "new.test"
