@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"maps"
@@ -65,19 +64,10 @@ func (p *plesk) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) er
 	}
 	sum := sha256.Sum256(d.FullchainPEM)
 	w.Fingerprint = hex.EncodeToString(sum[:])
-	for _, name := range d.Names {
-		found, err := p.api.siteOf(ctx, name)
-		if err != nil {
-			return fmt.Errorf("find the site of %s: %w", name, err)
-		}
-		if found.properties == nil {
-			err := sdk.Permanent(sdk.Problemf(sdk.NotFound, "the site %s is without hosting, so it serves no certificate", found.Name))
-			return sdk.Hint(err, "give it web hosting in Plesk, or leave %s out", name)
-		}
-		w.Sites = append(w.Sites, found.Name)
+	var err error
+	if w.Sites, err = p.sitesFor(ctx, d, w.Fingerprint); err != nil {
+		return err
 	}
-	slices.Sort(w.Sites)
-	w.Sites = slices.Compact(w.Sites)
 	endpoints, err := p.settings.endpoints(strings.Replace(d.Name, "*.", "wildcard.", 1))
 	if err != nil {
 		return err
@@ -99,6 +89,41 @@ func (p *plesk) Deploy(ctx context.Context, d sdk.Deployment, r sdk.Reporter) er
 	}
 	r.Result(result)
 	return nil
+}
+
+// seen are the sites that Deploy has found for the first name of a certificate,
+// for the calls for its other names.
+type seen struct {
+	fingerprint string
+	sites       []string
+}
+
+// sitesFor finds the sites that answer for the names of a certificate, once.
+func (p *plesk) sitesFor(ctx context.Context, d sdk.Deployment, fingerprint string) ([]string, error) {
+	p.mu.Lock()
+	known := p.seen[d.Lineage]
+	p.mu.Unlock()
+	if slices.Index(d.Names, d.Name) > 0 && known.fingerprint == fingerprint {
+		return known.sites, nil
+	}
+	var sites []string
+	for _, name := range d.Names {
+		found, err := p.api.siteOf(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("find the site of %s: %w", name, err)
+		}
+		if found.properties == nil {
+			err := sdk.Permanent(sdk.Problemf(sdk.NotFound, "the site %s is without hosting, so it serves no certificate", found.Name))
+			return nil, sdk.Hint(err, "give it web hosting in Plesk, or leave %s out", name)
+		}
+		sites = append(sites, found.Name)
+	}
+	slices.Sort(sites)
+	sites = slices.Compact(sites)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[d.Lineage] = seen{fingerprint, sites}
+	return sites, nil
 }
 
 // preview says what a deployment would do, in the form of a diff.
@@ -399,87 +424,4 @@ func (j *job) release(ctx context.Context, keep []string) error {
 		delete(j.there.Sites, site)
 	}
 	return j.keep("after the removal")
-}
-
-// pool gives the names of the certificates in the repository of a site.
-func (c *client) pool(ctx context.Context, site string) ([]string, error) {
-	type operation struct {
-		XMLName xml.Name `xml:"packet"`
-		Domain  string   `xml:"certificate>get-pool>filter>domain-name"`
-	}
-	var answer struct {
-		Results []struct {
-			outcome
-			Names []string `xml:"certificates>certificate>name"`
-		} `xml:"certificate>get-pool>result"`
-	}
-	const what = "list the certificates"
-	if err := c.call(ctx, true, what, operation{Domain: site}, &answer); err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, r := range answer.Results {
-		if err := r.err(what); err != nil {
-			return nil, err
-		}
-		out = append(out, r.Names...)
-	}
-	return out, nil
-}
-
-// content is in the order of the schema; the request is not needed again.
-type content struct {
-	CSR  string `xml:"csr"`
-	Key  string `xml:"pvt"`
-	Leaf string `xml:"cert"`
-	CA   string `xml:"ca"`
-}
-
-type certificate struct {
-	Name    string  `xml:"name"`
-	Site    string  `xml:"site"`
-	Content content `xml:"content"`
-}
-
-// write installs or updates a certificate.
-func (c *client) write(ctx context.Context, operation, site string, w wanted) error {
-	type packet struct {
-		XMLName xml.Name     `xml:"packet"`
-		Install *certificate `xml:"certificate>install"`
-		Update  *certificate `xml:"certificate>update"`
-	}
-	var answer struct {
-		Install []outcome `xml:"certificate>install>result"`
-		Update  []outcome `xml:"certificate>update>result"`
-	}
-	body := &certificate{Name: w.Certificate, Site: site, Content: content{Key: w.Key, Leaf: w.Leaf, CA: w.Chain}}
-	request := packet{Install: body}
-	if operation == "update" {
-		request = packet{Update: body}
-	}
-	what := operation + " the certificate"
-	if err := c.call(ctx, operation == "update", what, request, &answer); err != nil {
-		return err
-	}
-	return first(append(answer.Install, answer.Update...), what)
-}
-
-// remove is success too if there is no such certificate.
-func (c *client) remove(ctx context.Context, site, name string) error {
-	type operation struct {
-		XMLName xml.Name `xml:"packet"`
-		Name    string   `xml:"certificate>remove>filter>name"`
-		Site    string   `xml:"certificate>remove>site"`
-	}
-	var answer struct {
-		Results []outcome `xml:"certificate>remove>result"`
-	}
-	const what = "remove the certificate"
-	if err := c.call(ctx, true, what, operation{Name: name, Site: site}, &answer); err != nil {
-		return err
-	}
-	if err := first(answer.Results, what); !missing(err) {
-		return err
-	}
-	return nil
 }

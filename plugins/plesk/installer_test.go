@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -257,4 +258,28 @@ func TestDryRun(t *testing.T) {
 	if got := f.everything(); got != before {
 		t.Errorf("a dry run changes\n%s", got)
 	}
+}
+
+// Deploy is called for each name, in an operation of its own, and looks at each
+// site once; the next deployment looks again.
+func TestOneLookForAllNames(t *testing.T) {
+	f := newFake(t, nil)
+	names := []string{"a.test", "www.a.test", "b.test", "c.test"}
+	for _, site := range []string{"a.test", "b.test", "c.test"} {
+		f.add(t, site, site)
+	}
+	p := configured(t, f.settings(t), t.TempDir())
+	d := certificateFor(t, names...)
+	const each = 5 // www.a.test is looked for before a.test is taken for it
+	for step, want := range []int{each, 2 * each} {
+		must(t, save(t.Context(), p, d, fmt.Sprint(step)))
+		if got := len(f.operations()); got != want {
+			t.Errorf("deployment %d: %d operations, want %d", step+1, got, want)
+		}
+	}
+	// What was not there is looked for again.
+	other := certificateFor(t, "d.test")
+	wantProblem(t, save(t.Context(), p, other, "3"), sdk.NotFound, "d.test")
+	f.add(t, "d.test", "d.test")
+	must(t, save(t.Context(), p, other, "4"))
 }

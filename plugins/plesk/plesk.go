@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/checkpoint"
@@ -20,6 +21,9 @@ type plesk struct {
 
 	// zones, files and installs each hold the token of who looks and then changes.
 	zones, files, installs gate
+
+	mu   sync.Mutex
+	seen map[string]seen
 }
 
 var _ interface {
@@ -33,7 +37,7 @@ var _ interface {
 } = (*plesk)(nil)
 
 func newPlesk() *plesk {
-	return &plesk{zones: make(gate, 1), files: make(gate, 1), installs: make(gate, 1), step: func(string) {}}
+	return &plesk{zones: make(gate, 1), files: make(gate, 1), installs: make(gate, 1), step: func(string) {}, seen: map[string]seen{}}
 }
 
 // Configure checks the settings; it asks nobody.
