@@ -53,3 +53,12 @@ func valid(n node) bool {
 	}
 	return true
 }
+
+// operationOf gives operator and operation of a packet.
+func operationOf(packet string) string {
+	var n node
+	if xml.Unmarshal([]byte(packet), &n) != nil || len(n.Children) == 0 || len(n.Children[0].Children) == 0 {
+		return "no packet: " + packet
+	}
+	return n.Children[0].XMLName.Local + "/" + n.Children[0].Children[0].XMLName.Local
+}
