@@ -131,47 +131,6 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// What comes and goes is waited for, unless it could be done twice.
-func TestPleskStumbles(t *testing.T) {
-	for name, stumble := range map[string]func(http.ResponseWriter){
-		"429": func(w http.ResponseWriter) {
-			w.Header().Set("Retry-After", "0")
-			http.Error(w, "too many", http.StatusTooManyRequests)
-		},
-		"500": func(w http.ResponseWriter) { http.Error(w, "failed", http.StatusInternalServerError) },
-		"cut": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFake(t, nil)
-			f.add(t, "a.test", "a.test")
-			stumbled := map[string]bool{}
-			f.before = func(w http.ResponseWriter, operation string) bool {
-				f.mu.Lock()
-				again := stumbled[operation]
-				stumbled[operation] = true
-				f.mu.Unlock()
-				if !again {
-					stumble(w)
-				}
-				return !again
-			}
-			p := configured(t, f.settings(t), t.TempDir())
-			record := txt("a.test", acme+".a.test", "one")
-			if _, err := p.setTXT(t.Context(), record); err != nil {
-				if name == "429" {
-					t.Fatal(err) // nothing was done
-				}
-				wantProblem(t, err, sdk.Unavailable, "add the record")
-				set(t, p, record) // as the host does
-			}
-			wantRecords(t, f, "a.test", acme+".a.test one")
-			must(t, p.deleteTXT(t.Context(), record))
-			wantRecords(t, f, "a.test")
-		})
-	}
-}
-
 // The answer to add_rec is lost: the same again makes no second record.
 func TestARecordWithoutAnAnswer(t *testing.T) {
 	f := newFake(t, nil)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/httpapi"
@@ -35,9 +36,9 @@ const (
 	codeSecretKey  = 11003
 )
 
-func newClient(s settings) (*client, error) {
+func newClient(s settings, wait time.Duration) (*client, error) {
 	api, err := httpapi.New(httpapi.Options{
-		Endpoint: s.Server, CAFile: s.CAFile, Fingerprint: s.Fingerprint,
+		Endpoint: s.Server, CAFile: s.CAFile, Fingerprint: s.Fingerprint, Wait: wait,
 		Sign: func(r *http.Request) error {
 			// The names as they are documented; Go would write Key.
 			if s.SecretKey != "" {
@@ -94,13 +95,13 @@ func (o outcome) err(what string) error {
 	case codePermission:
 		p.Code, p.Hint = sdk.PermissionDenied, "use the secret key of an administrator, or allow the login to do this in its service plan"
 	case codeNotFound, codeNoOwner:
-		p.Code = sdk.NotFound
+		p.Code, p.Hint = sdk.NotFound, "see whether the login may manage it, and whether somebody has removed it in Plesk"
 	case codeExists:
-		p.Code = sdk.Conflict
+		p.Code, p.Hint = sdk.Conflict, "see who else makes the same in Plesk; the next run tries it again"
 	case codeParser:
 		p.Code, p.Hint = sdk.Unsupported, "see whether this version of Plesk is older than 12.5"
 	default:
-		p.Retry = sdk.RetryUnspecified
+		p.Retry, p.Hint = sdk.RetryUnspecified, "see what the log of Plesk, panel.log on its server, says of it"
 	}
 	return p
 }

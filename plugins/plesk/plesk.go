@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/certwright/certwright/sdk"
 	"github.com/certwright/certwright/sdk/checkpoint"
@@ -18,6 +19,8 @@ type plesk struct {
 	stateDir string
 	// step is for tests that kill the process; see checkpoint.Store.
 	step func(string)
+	// wait is the first pause before a request is sent again; zero: the usual one.
+	wait time.Duration
 
 	// zones, files and installs each hold the token of who looks and then changes.
 	zones, files, installs gate
@@ -46,7 +49,7 @@ func (p *plesk) Configure(ctx context.Context, instance sdk.Instance) error {
 		return err
 	}
 	var err error
-	if p.api, err = newClient(p.settings); err != nil {
+	if p.api, err = newClient(p.settings, p.wait); err != nil {
 		return sdk.Subject(err, "server")
 	}
 	p.dns = sdk.DNS(p.setTXT, p.deleteTXT)

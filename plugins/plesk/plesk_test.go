@@ -58,7 +58,7 @@ func defaults(s settings) settings {
 func configured(t *testing.T, s settings, state string) *plesk {
 	t.Helper()
 	p := newPlesk()
-	p.settings = defaults(s)
+	p.settings, p.wait = defaults(s), time.Millisecond
 	must(t, p.Configure(t.Context(), sdk.Instance{Name: "plesk", StateDir: state}))
 	return p
 }

@@ -81,7 +81,20 @@ func (c *Client) failure(what string, r *Response) error {
 	if p.Retry == sdk.RetryLater {
 		p.After, _ = retryAfter(r.Header)
 	}
+	if p.Hint == "" {
+		p.Hint = hints[p.Code]
+	}
 	return p
+}
+
+// hints are for what the provider's own words mostly say no more of.
+var hints = map[sdk.Code]string{
+	sdk.NotFound:      "check the address of the API, and the names in the settings",
+	sdk.Conflict:      "see who else changes the same there; the next run tries it again",
+	sdk.RateLimited:   "leave it to the next run, and see what else uses these credentials",
+	sdk.Timeout:       "leave it to the next run, and see whether the service is well",
+	sdk.Unavailable:   "leave it to the next run, and see whether the service is well",
+	sdk.InvalidConfig: "correct what the answer names",
 }
 
 // unreachable is the problem of a request that got no answer.
