@@ -23,6 +23,8 @@ type gandi struct {
 	step func(string)
 	// pause is between two looks at a certificate that is not in use yet.
 	pause time.Duration
+	// wait is the first pause before a request is sent again; zero: the usual one.
+	wait time.Duration
 
 	// files guards what is read, changed and written back by sftp.
 	files gate
@@ -57,10 +59,10 @@ func (g *gandi) Configure(ctx context.Context, instance sdk.Instance) error {
 		return err
 	}
 	var err error
-	if g.livedns, err = newLiveDNS(g.settings); err != nil {
+	if g.livedns, err = newLiveDNS(g.settings, g.wait); err != nil {
 		return sdk.Subject(err, "endpoint")
 	}
-	if g.rpc, err = newRPC(g.settings); err != nil {
+	if g.rpc, err = newRPC(g.settings, g.wait); err != nil {
 		return sdk.Subject(err, "rpc_endpoint")
 	}
 	g.dns = sdk.DNSOf(g.livedns)

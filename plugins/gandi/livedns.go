@@ -40,13 +40,13 @@ type rrset struct {
 	Values []string `json:"rrset_values"`
 }
 
-func newLiveDNS(s settings) (*livedns, error) {
+func newLiveDNS(s settings, wait time.Duration) (*livedns, error) {
 	credentials := "Bearer " + string(s.Token)
 	if s.Token == "" {
 		credentials = "Apikey " + string(s.APIKey)
 	}
 	api, err := httpapi.New(httpapi.Options{
-		Endpoint: s.Endpoint, CAFile: s.CAFile, Explain: explain,
+		Endpoint: s.Endpoint, CAFile: s.CAFile, Explain: explain, Wait: wait,
 		Sign: func(r *http.Request) error {
 			r.Header.Set("Authorization", credentials)
 			return nil

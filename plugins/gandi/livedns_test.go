@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -37,7 +36,7 @@ func defaults(s settings) settings {
 func configured(t *testing.T, s settings, state string) *gandi {
 	t.Helper()
 	g := newGandi()
-	g.settings, g.pause = defaults(s), time.Millisecond
+	g.settings, g.pause, g.wait = defaults(s), time.Millisecond, time.Millisecond
 	if err := g.Configure(t.Context(), sdk.Instance{Name: "gandi", StateDir: state}); err != nil {
 		t.Fatal(err)
 	}
@@ -203,57 +202,6 @@ func TestLiveDNSRefuses(t *testing.T) {
 			}
 		})
 	}
-}
-
-// What comes and goes is waited for: the same request has the same effect.
-func TestLiveDNSStumbles(t *testing.T) {
-	for name, stumble := range map[string]func(http.ResponseWriter){
-		"429": func(w http.ResponseWriter) {
-			w.Header().Set("Retry-After", "0")
-			refuse(w, 429, "Too many requests")
-		},
-		"500": func(w http.ResponseWriter) { refuse(w, 500, "Internal error") },
-		"cut": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFakeDNS(t, nil)
-			a := f.account(bearer, "example.com")
-			stumbled := map[string]bool{}
-			f.before = func(w http.ResponseWriter, r *http.Request, _ string) bool {
-				f.mu.Lock()
-				again := stumbled[r.Method]
-				stumbled[r.Method] = true
-				f.mu.Unlock()
-				if !again {
-					stumble(w)
-				}
-				return !again
-			}
-			g := configured(t, settings{Token: goodToken, Endpoint: f.endpoint()}, t.TempDir())
-			record := txt("example.com", acme+".example.com", "one")
-			set(t, g.livedns, record)
-			wantSet(t, f, a, "example.com", acme, `"one"`)
-			must(t, g.livedns.DeleteTXT(t.Context(), record))
-			wantSet(t, f, a, "example.com", acme)
-		})
-	}
-}
-
-// A server that does not answer is given up when the call is.
-func TestLiveDNSIsSlow(t *testing.T) {
-	f := newFakeDNS(t, nil)
-	f.account(bearer, "example.com")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	f.before = func(_ http.ResponseWriter, r *http.Request, _ string) bool {
-		cancel()
-		<-r.Context().Done()
-		return true
-	}
-	g := configured(t, settings{Token: goodToken, Endpoint: f.endpoint()}, t.TempDir())
-	_, err := g.livedns.SetTXT(ctx, txt("example.com", acme+".example.com", "one"))
-	wantProblem(t, err, sdk.Cancelled, "add a TXT value")
 }
 
 func TestQuotes(t *testing.T) {

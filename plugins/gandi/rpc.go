@@ -53,8 +53,8 @@ type fqdn struct {
 // created is the state of a hosted certificate that is in use.
 const created = "created"
 
-func newRPC(s settings) (*rpc, error) {
-	api, err := httpapi.New(httpapi.Options{Endpoint: s.RPCEndpoint, CAFile: s.CAFile})
+func newRPC(s settings, wait time.Duration) (*rpc, error) {
+	api, err := httpapi.New(httpapi.Options{Endpoint: s.RPCEndpoint, CAFile: s.CAFile, Wait: wait})
 	return &rpc{api: api, key: string(s.APIKey)}, err
 }
 
@@ -93,6 +93,7 @@ func (c *rpc) call(ctx context.Context, repeatable bool, out any, method string,
 // OBJECT_APIKEY (CAUSE_NORIGHT) [...]".
 func problemOf(method string, fault xmlrpc.FaultError) error {
 	p := sdk.Problemf(sdk.Internal, "call %s: %w", method, fault)
+	p.Hint = "see what the fault names; Gandi's support knows its number"
 	p.Summary, p.Detail = "call "+method, fmt.Sprintf("Gandi answers with fault %d: %s", fault.Code, fault.String)
 	has := func(text string) bool { return strings.Contains(fault.String, text) }
 	switch {
@@ -104,10 +105,13 @@ func problemOf(method string, fault xmlrpc.FaultError) error {
 		p.Hint = "use the API key of an account that may manage the instance"
 	case has("CAUSE_NOTFOUND"):
 		p.Code, p.Retry = sdk.NotFound, sdk.RetryNever
+		p.Hint = "see whether somebody has deleted it at Gandi, and whether the API key is of its account"
 	case has("CAUSE_BADPARAMETER"), has("CAUSE_INVALID"):
 		p.Code, p.Retry = sdk.InvalidConfig, sdk.RetryNever
+		p.Hint = "correct what the fault names"
 	case fault.Code/100000 == 1: // qualification 1: the server's own failure
 		p.Code, p.Retry = sdk.Unavailable, sdk.RetryLater
+		p.Hint = "leave it to the next run, and see whether Gandi is well"
 	}
 	return p
 }
