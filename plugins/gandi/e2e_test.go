@@ -149,6 +149,9 @@ type program struct {
 	ca          *testca.CA
 	settings    []string
 	secrets     int
+	// plugins is a directory with the plugin that can be killed; empty: that of
+	// the installation.
+	plugins string
 }
 
 func newProgram(t *testing.T, prefix string, httpPort int) *program {
@@ -185,6 +188,9 @@ func (p *program) run(t *testing.T, verb string, args ...string) (string, error)
 		all = append(all, "--agree-tos", "--server", p.ca.DirectoryURL(), "--ca-bundle", filepath.Join(p.dir, "ca.pem"))
 	case "renew":
 		all = append(all, "--ca-bundle", filepath.Join(p.dir, "ca.pem"))
+	}
+	if p.plugins != "" {
+		all = append(all, "--plugin-dir", p.plugins)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
