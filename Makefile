@@ -9,8 +9,7 @@ BINDIR     ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSCONFDIR ?= /etc
 FUZZTIME   ?= 60s
-# Where the state of make bench is. Not among temporary files: ext4 makes new files slowly where
-# many were deleted in the last minutes.
+# Where the state of make bench is. Not among temporary files, which may be in memory.
 BENCHDIR   ?= $(BUILD)/bench
 
 # The built tree has the installed layout, so build/bin/certwright finds its plugins beside it.

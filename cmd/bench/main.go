@@ -73,6 +73,7 @@ func bench(ctx context.Context, o options) (err error) {
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
+	scatter(dir)
 	machine, err := describeMachine(dir)
 	if err != nil {
 		return err

@@ -16,6 +16,9 @@ func group(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 }
 
+// scatter is for ext4.
+func scatter(string) {}
+
 // meter runs a command to its end. These systems do not say what a process took
 // without its children, nor whether there were any.
 func meter(path string, args []string) (r reading, err error) {
