@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -36,6 +37,30 @@ func TestGivesWayWhileItWorks(t *testing.T) {
 	turns = []string{"second", "boot", "second", "boot"}
 	wantError(t, outcome(t.Context(), "a", v.Perform, []sdk.Challenge{ch}), sdk.Conflict, "another VCL was put to use", "nobody changes it")
 	c.asItWas(t, "second")
+}
+
+// The way that the README names to load a VCL meanwhile, and the one that it
+// says does not work.
+func TestReloadsMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := start(t, plain, nil)
+	ch := challenge("a.test", "token")
+	reload := func(args ...string) error {
+		out, err := exec.CommandContext(t.Context(), "/usr/share/varnish/varnishreload", append([]string{"-n", c.workdir}, args...)...).CombinedOutput()
+		t.Logf("%q: %s", args, out)
+		return err
+	}
+	perform(t, c.plugin(t), "a", ch)
+	if reload() == nil {
+		t.Error("varnishreload has found the file of the VCL: the README says otherwise")
+	}
+	must(t, reload(c.config))
+	active := c.programs(t).active()
+	cleanup(t, c.plugin(t), "a", ch)
+	if !strings.HasPrefix(active, "reload_") {
+		t.Errorf("the VCL %s is in use", active)
+	}
+	c.asItWas(t, active)
 }
 
 // The operator may name a VCL as we do.
