@@ -22,16 +22,26 @@ func watch() (*guard, error) {
 		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
 	defer read.Close()
-	// It heeds no signal that is meant for the others. The end of the line without
-	// a word on it is the death of this process.
-	cmd := exec.CommandContext(context.Background(), shell, "-c", "trap '' HUP INT TERM; read -r word || kill -KILL 0")
+	// It heeds no signal that is meant for the others, and says when that is so:
+	// a command that signals its group would end a guard that has only begun. The
+	// end of the line without a word on it is the death of this process.
+	cmd := exec.CommandContext(context.Background(), shell, "-c", "trap '' HUP INT TERM; echo; read -r word || kill -KILL 0")
 	cmd.Stdin = read
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	ready, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		write.Close()
 		return nil, fmt.Errorf("start the process that guards it: %w", err)
 	}
-	return &guard{cmd, write}, nil
+	g := &guard{cmd, write}
+	if _, err := ready.Read(make([]byte, 1)); err != nil {
+		g.release()
+		return nil, fmt.Errorf("start the process that guards it: it ended at once: %w", err)
+	}
+	return g, nil
 }
 
 // group is the process group of the guard and of what it guards.
