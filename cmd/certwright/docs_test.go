@@ -96,7 +96,9 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 	}
 	// The web server of the pages has an address of its own, so that standalone
 	// can have the same port.
-	site, err := net.Listen("tcp", "127.0.0.2:0")
+	httpPort, tlsPort = reservePort(t), reservePort(t)
+	port := strconv.Itoa(httpPort)
+	site, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,29 +109,13 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 		_ = server.Close()
 		<-served
 	})
-	_, port, err := net.SplitHostPort(site.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reserved, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tlsPort = reserved.Addr().(*net.TCPAddr).Port
-	if err := reserved.Close(); err != nil {
-		t.Fatal(err)
-	}
-	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: number, TLSPort: tlsPort, NonceReject: 5})
+	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: httpPort, TLSPort: tlsPort, NonceReject: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ca.Close() })
 	partner, err := testca.Start(t.Context(), testca.Options{
-		HTTPPort: number, TLSPort: tlsPort, EABRequired: true, EABKeys: map[string]string{"kid-1": hmacKey},
+		HTTPPort: httpPort, TLSPort: tlsPort, EABRequired: true, EABKeys: map[string]string{"kid-1": hmacKey},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +171,7 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 		"DOCS_PARTNER="+partner.DirectoryURL(), "HMAC_KEY="+hmacKey,
 		"CERTWRIGHT_CA_BUNDLE="+filepath.Join(work, "ca.pem"),
 		"CERTWRIGHT_STATE_DIR="+filepath.Join(work, "state"), "CERTWRIGHT_CONFIG_DIR="+filepath.Join(work, "etc"),
-	), number, tlsPort
+	), httpPort, tlsPort
 }
 
 // The first thing that the pages show of a plugin is what `plugins new` writes.

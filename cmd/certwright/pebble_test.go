@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -32,8 +31,8 @@ func TestSeparatePebble(t *testing.T) {
 		t.Fatal(err)
 	}
 	certs := filepath.Join(strings.TrimSpace(string(source)), "test", "certs")
-	ports := unusedPorts(t, 6)
-	listen, management, dns, mgmt, web, alpn := ports[0], ports[1], ports[2], ports[3], ports[4], ports[5]
+	listen, management, dns := reservePort(t), reservePort(t), reservePort(t)
+	mgmt, web, alpn := reservePort(t), reservePort(t), reservePort(t)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": local(listen), "managementListenAddress": local(management),
 		"certificate": certs + "/localhost/cert.pem", "privateKey": certs + "/localhost/key.pem",
@@ -93,21 +92,6 @@ func TestSeparatePebble(t *testing.T) {
 }
 
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-// unusedPorts reserves ports together, so that they differ.
-func unusedPorts(t *testing.T, n int) []int {
-	t.Helper()
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
-	}
-	return out
-}
 
 // background runs a server until the test ends.
 func background(t *testing.T, cmd *exec.Cmd) {

@@ -155,16 +155,26 @@ func startCA(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("CA_BUNDLE", ts.MkAbs("ca.pem"))
 }
 
-// freePort is `freeport NAME...`: sets each to a port that nobody listens on.
+// freePort is `freeport NAME...`: sets each to a port that nobody listens on, and
+// that nobody is given until the story ends.
 func freePort(ts *testscript.TestScript, _ bool, names []string) {
 	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, release, err := plugintest.ReservePort()
 		ts.Check(err)
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		ts.Check(err)
-		ts.Check(l.Close())
-		ts.Setenv(name, port)
+		ts.Defer(release)
+		ts.Setenv(name, strconv.Itoa(port))
 	}
+}
+
+// reservePort gives a port of 127.0.0.1 that is the test's until it ends.
+func reservePort(t *testing.T) int {
+	t.Helper()
+	port, release, err := plugintest.ReservePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	return port
 }
 
 // checkMode is `mode FILE 0600`.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // onLoopback gives an instance on free loopback ports.
@@ -41,25 +42,15 @@ func onLoopback(t *testing.T) *standalone {
 	return s
 }
 
-var portsGiven = map[int]bool{}
-
-// freePort asks the kernel, and never gives one twice in this process.
+// freePort is one that nobody is given until the test ends.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		number := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if !portsGiven[number] {
-			portsGiven[number] = true
-			return number
-		}
+	port, release, err := plugintest.ReservePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("the kernel gives the same ports again and again")
-	return 0
+	t.Cleanup(release)
+	return port
 }
 
 func httpChallenge(token string) sdk.Challenge {

@@ -6,10 +6,10 @@ import (
 	"syscall"
 )
 
-// reservePort keeps a port of the loopback address for a plugin: a socket that
-// is bound and does not listen. Whoever binds with SO_REUSEADDR, as servers do,
+// ReservePort keeps a port of 127.0.0.1 for a plugin or a server that a test
+// starts, until release: a socket that is bound and does not listen. Whoever binds with SO_REUSEADDR, as servers do,
 // may have it; the kernel gives it to nobody else meanwhile.
-func reservePort() (port int, release func(), err error) {
+func ReservePort() (port int, release func(), err error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, nil, fmt.Errorf("reserve a port: %w", os.NewSyscallError("socket", err))

@@ -7,9 +7,9 @@ import (
 	"net"
 )
 
-// reservePort finds a port that is free now; elsewhere than on Linux nothing
+// ReservePort finds a port that is free now; elsewhere than on Linux nothing
 // keeps it for the plugin.
-func reservePort() (port int, release func(), err error) {
+func ReservePort() (port int, release func(), err error) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return 0, nil, fmt.Errorf("find a port: %w", err)

@@ -220,7 +220,7 @@ func (w *world) serve(handler http.Handler) (string, error) {
 
 // reserve keeps a port for the plugin.
 func (w *world) reserve(name string) (string, error) {
-	port, release, err := reservePort()
+	port, release, err := ReservePort()
 	if err != nil {
 		return "", err
 	}

@@ -5,11 +5,11 @@ package dnswait
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,22 +80,22 @@ func (l *lab) update(host, zone, record string) {
 	}
 }
 
-// freePort is one that is free for UDP and TCP.
+// freePort is one that is free for UDP and TCP: of those that no kernel gives of
+// itself, so that nobody gets it before BIND has it.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 50 {
-		stream, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := 15000 + rand.IntN(17000)
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		stream, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		address := stream.Addr().String()
 		packets, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", address)
 		_ = stream.Close()
 		if err == nil {
 			_ = packets.Close()
-			_, port, _ := net.SplitHostPort(address)
-			n, _ := strconv.Atoi(port)
-			return n
+			return port
 		}
 	}
 	t.Fatal("no port is free for both protocols")
