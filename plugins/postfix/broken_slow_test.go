@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,15 +33,20 @@ func (h *host) faulty(t *testing.T) {
 
 func (h *host) fault(t *testing.T, text string) {
 	t.Helper()
-	_ = os.Remove(filepath.Join(h.plugins, "fault.hit"))
 	write(t, filepath.Join(h.plugins, "fault"), text)
 }
 
-// hit says whether the fault happened; it will not any more.
-func (h *host) hit() bool {
+// hit says where the fault happened; empty: it did not, and will not.
+func (h *host) hit(t *testing.T) string {
+	t.Helper()
 	_ = os.Remove(filepath.Join(h.plugins, "fault"))
-	_, err := os.Stat(filepath.Join(h.plugins, "fault.hit"))
-	return err == nil
+	path := filepath.Join(h.plugins, "fault.hit")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	must(t, errors.Join(err, os.Remove(path)))
+	return string(data)
 }
 
 // What smtpd tells its log only, while SMTP goes on without TLS, is noticed by
@@ -62,7 +68,7 @@ func TestBrokenByUs(t *testing.T) {
 	} {
 		h.fault(t, text)
 		out, err := h.try(t, "renew", "--force-renewal")
-		if hit := h.hit(); !hit || err == nil || !strings.Contains(out, want) {
+		if hit := h.hit(t); hit == "" || err == nil || !strings.Contains(out, want) {
 			t.Errorf("%s: %v\n%s", text, err, out)
 		}
 		equal(t, spoiled, m.tree(t))

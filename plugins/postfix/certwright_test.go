@@ -64,8 +64,8 @@ instances:
   - {name: standalone, settings: {http_port: %d, address: 127.0.0.1}}
   - name: postfix
     sandbox: required
-    settings: {config_dir: %s, queue_directory: %s, data_directory: %s}
-`, ca.DirectoryURL(), number, m.path("etc"), m.path("queue"), m.path("data")))
+    settings: {config_dir: %s, queue_directory: %s}
+`, ca.DirectoryURL(), number, m.path("etc"), m.path("queue")))
 	return h
 }
 
@@ -123,6 +123,15 @@ func TestCertificatesInPostfix(t *testing.T) {
 		}
 	}
 	m.shows(t, h.leaf(t, "live/mail.a.test"))
+
+	// Postfix's master process would end if it had to reload with this, which the
+	// check in the sandbox is to find.
+	write(t, m.main(), read(t, m.main())+"inet_protocols = nonsense\n")
+	if out, err := h.try(t, "renew", "--force-renewal"); err == nil || !strings.Contains(out, "unknown inet_protocols value") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	write(t, m.main(), strings.TrimSuffix(read(t, m.main()), "inet_protocols = nonsense\n"))
+	m.shows(t, h.leaf(t, "deployed/postfix/mail.a.test"))
 	deployed := m.tree(t)
 
 	h.do(t, "renew", "--force-renewal")

@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 	plugintest.Run(t, plugintest.Suite{
 		Binary: binary,
 		Settings: map[string]any{
-			"config_dir": s.ConfigDir, "queue_directory": s.QueueDirectory, "data_directory": s.DataDirectory,
+			"config_dir": s.ConfigDir, "queue_directory": s.QueueDirectory,
 		},
 	})
 }

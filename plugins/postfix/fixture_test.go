@@ -49,7 +49,7 @@ queue_directory = DIR/queue
 data_directory = DIR/data
 myhostname = mail.a.test
 mydomain   =   a.test
-myorigin = DIR/mailname
+myorigin = DIR/etc/mailname
 inet_interfaces = loopback-only
 maillog_file = DIR/mail.log
 maillog_file_prefixes = DIR
@@ -104,7 +104,7 @@ func configured(t *testing.T) *mailServer {
 	old := certificate(t, "old.test")
 	write(t, m.path("old.pem"), string(old.FullchainPEM))
 	write(t, m.path("old.key"), string(old.KeyPEM))
-	write(t, m.path("mailname"), "Post.A.test\n")
+	write(t, m.path("etc/mailname"), "Post.A.test\n")
 	write(t, m.main(), strings.ReplaceAll(mainCF, "DIR", dir))
 	write(t, m.master(), strings.NewReplacer("SMTPS inet", m.smtps+" inet", "SMTP inet", m.smtp+" inet").Replace(masterCF))
 	return m
@@ -261,7 +261,7 @@ func (m *mailServer) shows(t *testing.T, leafPEM []byte) {
 
 func (m *mailServer) settings() settings {
 	return settings{
-		ConfigDir: m.path("etc"), CommandDirectory: "/usr/sbin", QueueDirectory: m.path("queue"), DataDirectory: m.path("data"),
+		ConfigDir: m.path("etc"), CommandDirectory: "/usr/sbin", QueueDirectory: m.path("queue"),
 	}
 }
 

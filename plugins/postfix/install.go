@@ -148,6 +148,11 @@ func (p *postfix) plan(ctx context.Context, paths sdk.Paths) (plan, error) {
 	if err != nil {
 		return out, err
 	}
+	options, err := p.programs.postconf(ctx, "-P") // as they are in master.cf
+	if err != nil {
+		return out, err
+	}
+	maps.Copy(written, options)
 	chain := []string{paths.Privkey, paths.Fullchain}
 	if err := p.foreign(main[certificates[0]], paths); err != nil {
 		return out, err
@@ -183,17 +188,23 @@ func (p *postfix) plan(ctx context.Context, paths sdk.Paths) (plan, error) {
 	return out, err
 }
 
-// changes gives the parameters that must be different.
+// changes gives the parameters that must be different. written are those of
+// main.cf, and with a service before the name those of master.cf.
 func changes(rules []rule, main, written map[string]string, chain []string) (edits map[string]string, remarks []string) {
 	edits = map[string]string{}
 	if !slices.Equal(splitList(main[certificates[0]]), chain) {
 		edits[certificates[0]] = strings.Join(chain, ", ")
+		for _, name := range certificates {
+			if main[name] != "" && written[name] != "" {
+				remarks = append(remarks, fmt.Sprintf("takes the place of %s = %s", name, main[name]))
+			}
+		}
 	}
 	for _, name := range certificates[1:] {
 		switch {
 		case written[name] == "":
 		case referred(written, name):
-			remarks = append(remarks, name+" stays in main.cf, because another parameter there refers to it; smtpd does not use it any more")
+			remarks = append(remarks, name+" stays in main.cf, because something else refers to it; smtpd does not use it any more")
 		default:
 			edits[name] = ""
 		}

@@ -10,7 +10,7 @@ var version = "0.1.0"
 func main() { sdk.Serve(declaration(newPostfix())) }
 
 func declaration(p *postfix) sdk.Plugin {
-	directories := []sdk.Value{sdk.FromSetting("config_dir"), sdk.FromSetting("queue_directory"), sdk.FromSetting("data_directory")}
+	config := sdk.FromSetting("config_dir")
 	return sdk.Plugin{
 		Name:      "postfix",
 		Version:   version,
@@ -21,15 +21,18 @@ func declaration(p *postfix) sdk.Plugin {
 			{Kind: "server", Value: sdk.FromSetting("config_dir")},
 		},
 		Permissions: sdk.Permissions{
-			// postfix check looks at its own installation, and makes what is missing
-			// in the queue directory.
-			Read:  append(directories, sdk.Literal("/etc/postfix"), sdk.Literal("/etc/mailname"), sdk.Literal("/etc/passwd"), sdk.Literal("/etc/group")),
-			Write: directories,
+			// In the queue directory is the number of the process to signal.
+			Read: []sdk.Value{
+				config, sdk.FromSetting("queue_directory"), sdk.Literal("/etc/postfix"),
+				sdk.Literal("/etc/mailname"), sdk.Literal("/etc/passwd"), sdk.Literal("/etc/group"),
+			},
+			Write: []sdk.Value{config},
 			Execute: []sdk.Value{
 				sdk.FromSetting("command_directory"), sdk.Literal(systemctl), sdk.Literal("/bin/sh"),
 			},
 			// The log, and what starts a Postfix that does not run.
 			UnixSockets: []sdk.Value{sdk.Literal("/dev/log"), sdk.Literal("/run/systemd/private"), sdk.Literal("/run/dbus/system_bus_socket")},
+			UDP:         true, // postmap looks at the interfaces, and up the names in inet_interfaces
 			Children:    true,
 			Signals:     true,
 			Key:         sdk.KeyPath,

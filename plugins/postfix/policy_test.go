@@ -110,7 +110,7 @@ func TestEndpoints(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	s := settings{ConfigDir: "etc", CommandDirectory: "/usr/sbin", QueueDirectory: "/q", DataDirectory: "/d", Endpoints: []string{"smtp://a.test"}}
+	s := settings{ConfigDir: "etc", CommandDirectory: "/usr/sbin", QueueDirectory: "/q", Endpoints: []string{"smtp://a.test"}}
 	err := s.check()
 	for _, want := range []string{"setting config_dir", "setting endpoints", `"smtp://a.test" is not host:port`} {
 		if err == nil || !strings.Contains(err.Error(), want) {

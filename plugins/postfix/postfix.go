@@ -28,6 +28,8 @@ type postfix struct {
 	turn gate
 	// step is for tests that kill the process; see checkpoint.Store.
 	step func(string)
+	// confined says whether this process is in a sandbox.
+	confined func(settings) bool
 }
 
 var _ interface {
@@ -40,7 +42,7 @@ var _ interface {
 } = (*postfix)(nil)
 
 func newPostfix() *postfix {
-	return &postfix{turn: make(gate, 1), systemd: systemd{booted: "/run/systemd/system"}}
+	return &postfix{turn: make(gate, 1), systemd: systemd{booted: "/run/systemd/system"}, confined: inSandbox}
 }
 
 func (p *postfix) at(step string) {
@@ -57,7 +59,7 @@ func (p *postfix) Configure(ctx context.Context, instance sdk.Instance) error {
 	if instance.StateDir == "" {
 		return sdk.Problemf(sdk.Internal, "the host gave instance %s no state directory", instance.Name)
 	}
-	p.stateDir, p.programs = instance.StateDir, programs{settings: p.settings, confined: inSandbox()}
+	p.stateDir, p.programs = instance.StateDir, programs{settings: p.settings, confined: p.confined(p.settings)}
 	var err error
 	if p.endpoints, err = parseEndpoints(p.settings.Endpoints); err != nil {
 		return err
@@ -180,7 +182,15 @@ func (p *postfix) start(ctx context.Context) error {
 		return p.stopped()
 	}
 	out, err := exec.CommandContext(ctx, systemctl, "start", unit).CombinedOutput()
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
+		// To systemd it may be active already: Debian's unit is as long as nobody
+		// stops it, whatever has become of Postfix.
+		if up, err := p.programs.running(ctx); up || err != nil {
+			return err
+		}
+		return sdk.Hint(p.stopped(), "systemctl start %s did nothing; restart it: systemctl restart %s", unit, unit)
+	}
+	if ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
 	problem := sdk.Problemf(sdk.NotRunning, "Postfix does not run, and systemctl start %s failed (%w)", unit, err)

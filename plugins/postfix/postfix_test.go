@@ -210,6 +210,9 @@ func TestBrokenConfiguration(t *testing.T) {
 	for name, broken := range map[string]string{
 		"main.cf":   good + "= nonsense\n",
 		"no master": "",
+		// With these the master process would end when it reloads.
+		"value":     good + "inet_protocols = nonsense\n",
+		"directory": good + "daemon_directory = /nowhere\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if broken == "" {
@@ -221,10 +224,60 @@ func TestBrokenConfiguration(t *testing.T) {
 			}
 			before := m.tree(t)
 			d := placed(t, m.path("deployed"), certificate(t, "a.test"))
-			wantError(t, p.Deploy(during(t.Context(), "a.test", "1"), d, &recorder{}), sdk.ConfigTestFailed, "nothing was changed", m.path("etc"))
-			wantError(t, p.ConfigTest(during(t.Context(), "a.test", "2"), &recorder{}), sdk.ConfigTestFailed, "-c "+m.path("etc"))
-			equal(t, before, m.tree(t))
+			for _, confined := range []bool{false, true} {
+				p.programs.confined = confined
+				wantError(t, p.Deploy(during(t.Context(), "a.test", "1"), d, &recorder{}), sdk.ConfigTestFailed, "nothing was changed", m.path("etc"))
+				wantError(t, p.ConfigTest(during(t.Context(), "a.test", "2"), &recorder{}), sdk.ConfigTestFailed, "-c "+m.path("etc"))
+				equal(t, before, m.tree(t))
+			}
 		})
+	}
+}
+
+// postconf -e goes on in a last line that has no end.
+func TestLastLineWithoutEnd(t *testing.T) {
+	m := running(t)
+	write(t, m.main(), read(t, m.main())+"smtp_tls_loglevel = 1")
+	before := m.tree(t)
+	p := m.plugin(t, t.TempDir())
+	d := placed(t, m.path("deployed"), certificate(t, "a.test"))
+	deployed(t, p, d, "1")
+	m.shows(t, d.LeafPEM)
+	equal(t, "1", m.value(t, "smtp_tls_loglevel"))
+	must(t, p.Rollback(during(t.Context(), "a.test", "back"), 1, &recorder{}))
+	equal(t, before, m.tree(t))
+}
+
+// What was there is named when it goes, and stays where something else, in main.cf
+// or in master.cf, takes its value from it.
+func TestCertificatesInPlace(t *testing.T) {
+	m := configured(t)
+	m.set(t, "smtpd_tls_eccert_file = ${config_directory}/ec.pem\nsmtpd_tls_eckey_file = $smtpd_tls_eccert_file")
+	write(t, m.master(), read(t, m.master())+"relay unix - - n - - smtp -o smtp_tls_cert_file=$smtpd_tls_cert_file -o smtp_tls_key_file=/own.key\n")
+	p := m.plugin(t, t.TempDir())
+	d := placed(t, m.path("deployed"), certificate(t, "a.test"))
+	plan, err := p.plan(t.Context(), d.ConfigPaths)
+	must(t, err)
+	r := &recorder{}
+	plan.tell(r)
+	for _, want := range []string{
+		"takes the place of smtpd_tls_cert_file = " + m.path("old.pem"), "takes the place of smtpd_tls_eckey_file = " + m.path("etc/ec.pem"),
+		"smtpd_tls_cert_file stays in main.cf",
+	} {
+		if !strings.Contains(r.story(), want) {
+			t.Errorf("%q does not say %q", r.story(), want)
+		}
+	}
+	for _, want := range []string{"\nsmtpd_tls_cert_file=" + m.path("old.pem") + "\n", "\nsmtpd_tls_key_file = \n", "\nsmtpd_tls_eccert_file = \n", "\nsmtpd_tls_eckey_file = \n"} {
+		if !strings.Contains(string(plan.is), want) {
+			t.Errorf("main.cf lacks %q:\n%s", want, plan.is)
+		}
+	}
+	must(t, os.WriteFile(m.main(), plan.is, 0o600))
+	plan, err = p.plan(t.Context(), d.ConfigPaths)
+	must(t, err)
+	if plan.changed() {
+		t.Errorf("it is changed again:\n%s", plan.is)
 	}
 }
 

@@ -26,8 +26,18 @@ type programs struct {
 	confined bool
 }
 
-// inSandbox says whether chroot is refused to root. To / it changes nothing.
-func inSandbox() bool { return os.Geteuid() == 0 && syscall.Chroot("/") != nil }
+// inSandbox says whether root is refused what root may do: chroot, which to /
+// changes nothing, or to write Postfix's pid file, as its own commands do.
+func inSandbox(s settings) bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	f, err := os.OpenFile(s.pidFile(), os.O_RDWR, 0)
+	if err == nil {
+		_ = f.Close()
+	}
+	return errors.Is(err, fs.ErrPermission) || syscall.Chroot("/") != nil
+}
 
 // searchPath is the same however certwright was started, by cron too.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -113,6 +123,9 @@ func (p programs) edited(ctx context.Context, dir string, content []byte, edits 
 	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil { // a crash may have left it
 		return nil, fmt.Errorf("make room for an edited main.cf: %w", err)
 	}
+	if n := len(content); n > 0 && content[n-1] != '\n' {
+		content = append(bytes.Clone(content), '\n') // or postconf would go on in the last line
+	}
 	copied := filepath.Join(dir, "main.cf")
 	if err := os.WriteFile(copied, content, 0o600); err != nil {
 		return nil, fmt.Errorf("copy main.cf: %w", err)
@@ -126,13 +139,16 @@ func (p programs) edited(ctx context.Context, dir string, content []byte, edits 
 	return os.ReadFile(copied)
 }
 
-// check has Postfix look at its configuration. What it finds it tells its log
-// only, unless it speaks to a terminal; postconf tells anybody.
+// check has Postfix look at its configuration. What "postfix check" finds it tells
+// its log only, unless it speaks to a terminal; postconf and postmap tell anybody.
 func (p programs) check(ctx context.Context) error {
 	for _, what := range []string{"-n", "-M", "-P"} {
 		if _, err := p.postconfLines(ctx, what); err != nil {
 			return err
 		}
+	}
+	if err := p.checkValues(ctx); err != nil {
+		return err
 	}
 	if p.confined {
 		return p.checkConfined(ctx)
@@ -151,15 +167,47 @@ func (p programs) check(ctx context.Context) error {
 	return problem
 }
 
+// checkValues has a program of Postfix read main.cf as its daemons do, and as
+// postconf does not: a value that is refused here would end the master process
+// when it reloads. Looking something up in an empty table is the least of them.
+func (p programs) checkValues(ctx context.Context) error {
+	_, words, err := p.run(ctx, "postmap", "-c", p.settings.ConfigDir, "-q", "x", "static:x")
+	var exit *exec.ExitError
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case !errors.As(err, &exit):
+		return p.refused(fmt.Sprintf("have postmap read it: %v", err))
+	case p.confined && strings.Contains(words, "Permission denied"):
+		return nil // to root it is the sandbox that says so, and Postfix is in none
+	}
+	return p.refused(words)
+}
+
+// directories are those without which no command of Postfix does anything.
+var directories = []string{"daemon_directory", "queue_directory", "data_directory", "meta_directory", "shlib_directory"}
+
 // checkConfined holds what "postfix check" demands of the configuration, besides
 // the queue being in order.
 func (p programs) checkConfined(ctx context.Context) error {
 	if _, err := os.Stat(p.settings.masterCF()); err != nil {
 		return p.refused(err.Error())
 	}
-	values, err := p.postconf(ctx, "maillog_file")
-	if err != nil || values["maillog_file"] == "" {
+	values, err := p.postconf(ctx, append([]string{"-x", "maillog_file"}, directories...)...)
+	if err != nil {
 		return err
+	}
+	for _, name := range directories {
+		dir := values[name]
+		if name == "shlib_directory" && dir == "no" {
+			continue
+		}
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return p.refused(fmt.Sprintf("%s = %s: there is no such directory", name, dir))
+		}
+	}
+	if values["maillog_file"] == "" {
+		return nil
 	}
 	services, err := p.postconfLines(ctx, "-M", "postlog/unix-dgram")
 	if err == nil && len(services) == 0 {
@@ -192,7 +240,7 @@ func (p programs) running(ctx context.Context) (bool, error) {
 // master gives the process in Postfix's pid file, which it keeps locked as long
 // as it lives; 0: it does not.
 func (p programs) master() (pid int, err error) {
-	f, err := os.Open(filepath.Join(p.settings.QueueDirectory, "pid", "master.pid"))
+	f, err := os.Open(p.settings.pidFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

@@ -12,8 +12,7 @@ import (
 type settings struct {
 	ConfigDir        string   `setting:"config_dir" default:"/etc/postfix" doc:"directory of main.cf and master.cf"`
 	CommandDirectory string   `setting:"command_directory" default:"/usr/sbin" doc:"directory of the programs postfix and postconf"`
-	QueueDirectory   string   `setting:"queue_directory" default:"/var/spool/postfix" doc:"queue_directory of main.cf, which \"postfix check\" must be allowed to touch"`
-	DataDirectory    string   `setting:"data_directory" default:"/var/lib/postfix" doc:"data_directory of main.cf, which \"postfix check\" must be allowed to touch"`
+	QueueDirectory   string   `setting:"queue_directory" default:"/var/spool/postfix" doc:"queue_directory of main.cf, where Postfix keeps its process number"`
 	ServerOnly       bool     `setting:"server_only" doc:"change nothing about mail that Postfix sends"`
 	TLSOnly          bool     `setting:"tls_only" doc:"set certificate and security level only, not protocols, ciphers and smtpd_tls_auth_only"`
 	IgnoreOverrides  bool     `setting:"ignore_master_overrides" doc:"deploy although services in master.cf override what is set with something less secure"`
@@ -30,7 +29,7 @@ func (s settings) check() error {
 	}
 	for _, d := range []struct{ setting, path string }{
 		{"config_dir", s.ConfigDir}, {"command_directory", s.CommandDirectory},
-		{"queue_directory", s.QueueDirectory}, {"data_directory", s.DataDirectory},
+		{"queue_directory", s.QueueDirectory},
 	} {
 		if !filepath.IsAbs(d.path) {
 			wrong(d.setting, "give the whole path, beginning with a slash", "%q is not an absolute path", d.path)
@@ -43,6 +42,7 @@ func (s settings) check() error {
 }
 
 func (s settings) mainCF() string   { return filepath.Join(s.ConfigDir, "main.cf") }
+func (s settings) pidFile() string  { return filepath.Join(s.QueueDirectory, "pid", "master.pid") }
 func (s settings) masterCF() string { return filepath.Join(s.ConfigDir, "master.cf") }
 
 func parseEndpoints(list []string) ([]sdk.Endpoint, error) {
