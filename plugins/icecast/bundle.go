@@ -27,14 +27,22 @@ func bundle(d sdk.Deployment) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// passwordPattern finds the content of elements that are nobody's business in a
-// diff.
-var passwordPattern = regexp.MustCompile(`(<[\w:-]*password[^>]*>)[^<]*`)
+// secretPatterns find what is nobody's business in a diff: the content of elements
+// for passwords, be it CDATA or over several lines, the value of options for
+// them, and what is before the host in a URL.
+var secretPatterns = []*regexp.Regexp{
+	regexp.MustCompile(`(?s)(<(?:[\w-]+:)?[\w-]*password(?:\s[^>]*[^>/])?>)(.*?)(</)`),
+	regexp.MustCompile(`(?s)(<option\s[^>]*\bname\s*=\s*["'][^"']*pass[^"']*["'][^>]*?\bvalue\s*=\s*["'])(.*?)(["'])`),
+	regexp.MustCompile(`(?s)(<option\s[^>]*?\bvalue\s*=\s*["'])([^"'>]*)(["'][^>]*\bname\s*=\s*["'][^"']*pass)`),
+	regexp.MustCompile(`(://[^/\s"'<>@:]*:)([^/\s"'<>@]*)(@)`),
+}
 
 // passwordless is a configuration that may be shown; nil stays nil.
 func passwordless(data []byte) []byte {
-	if data == nil {
-		return nil
+	for _, pattern := range secretPatterns {
+		if data != nil {
+			data = pattern.ReplaceAll(data, []byte("$1…$3"))
+		}
 	}
-	return passwordPattern.ReplaceAll(data, []byte("$1…"))
+	return data
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -141,20 +143,35 @@ func (h *host) leaf(t *testing.T) []byte {
 	return block.Bytes
 }
 
-// breaks has a file in place of the new one, from some step of a renewal on: it
-// fails, and everything is put back.
-func (h *host) breaks(t *testing.T, was, content []byte, at string) {
+// breaks has another content in a file, from some step of a renewal on: it fails
+// and says so, and everything is put back.
+func (h *host) breaks(t *testing.T, was []byte, file string, content any, at, say string) {
 	t.Helper()
 	before := tree(t, filepath.Dir(h.server.config))
-	broken := filepath.Join(h.dir, "broken.pem")
+	broken := filepath.Join(h.dir, "broken")
 	put(t, broken, content)
-	h.fault(t, "copy %s %s %s", broken, h.server.bundle, at)
+	h.fault(t, "copy %s %s %s", broken, file, at)
 	out, err := h.try(t, "renew", "--force-renewal")
-	if hit := h.hit(t); err == nil || hit == "" {
+	if hit := h.hit(t); err == nil || hit == "" || !strings.Contains(out, say) {
 		t.Errorf("%s: %q, %v\n%s", at, hit, err, out)
 	}
 	equal(t, before, tree(t, filepath.Dir(h.server.config)))
 	h.server.comesToShow(t, was)
+}
+
+// trusted has a listener's player that knows the CA's root only connect: Icecast
+// must send the chain too.
+func (h *host) trusted(t *testing.T) {
+	t.Helper()
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(h.ca.IssuerRoots()) {
+		t.Fatal("the CA has no root")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "www.a.test"}}).DialContext(ctx, "tcp", h.server.address())
+	must(t, err)
+	must(t, conn.Close())
 }
 
 // Everything as a user has it: certwright installed, its plugins processes of
@@ -172,6 +189,7 @@ func TestCertificatesInIcecast(t *testing.T) {
 	}
 	first := h.leaf(t)
 	s.comesToShow(t, first)
+	h.trusted(t)
 	deployed := tree(t, filepath.Dir(s.config))
 
 	h.do(t, "renew", "--force-renewal")
@@ -196,7 +214,10 @@ func brokenOnTheWay(t *testing.T, prefix string) {
 	h := newHost(t, prefix, s, "off") // what breaks it is outside of the sandbox
 	h.faulty(t)
 	h.do(t, "run")
-	starts := s.starts.Load()
-	h.breaks(t, h.leaf(t), []byte("-----BEGIN CERTIFICATE-----\n"), "finalise: write the title")
+	starts, shown := s.starts.Load(), h.leaf(t)
+	h.breaks(t, shown, s.bundle, "-----BEGIN CERTIFICATE-----\n", "finalise: write the title", "start without TLS")
+	// Somebody has written the path in another way, so that there is something to edit.
+	put(t, s.config, strings.Replace(content(t, s.config), s.bundle, "/"+s.bundle, 1))
+	h.breaks(t, shown, s.config, "<icecast><paths>", "finalise: write the title", "line 1")
 	equal(t, starts, s.starts.Load())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -130,12 +131,17 @@ func TestNotRunning(t *testing.T) {
 	equal(t, before, tree(t, filepath.Dir(s.config)))
 }
 
+// secrets are where an operator may have them.
+const secrets = `<source-password>hackme</source-password><admin-password><![CDATA[hackme]]></admin-password>` +
+	`<authentication type="url"><option name="password" value="hackme"/><option value='hackme' name='stream_passwd'/>` +
+	`<option name="mount_add" value="http://u:hackme@a.test/"/></authentication><relay-password a="b">hackme</relay-password>`
+
 func TestDryRunShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	i := plugin(t, s.settings(), t.TempDir())
 	before := tree(t, filepath.Dir(s.config))
-	put(t, s.config, strings.Replace(content(t, s.config), "<listen-socket>", "<source-password>hackme</source-password><listen-socket>", 1))
+	put(t, s.config, strings.Replace(content(t, s.config), "<listen-socket>", secrets+"<listen-socket>", 1))
 	d := deployment(issue(t, "a.test"))
 	d.DryRun = true
 	r := &recorder{}
@@ -148,6 +154,61 @@ func TestDryRunShowsNoSecret(t *testing.T) {
 	if _, ok := tree(t, filepath.Dir(s.config))[s.bundle]; ok || len(before) != 1 {
 		t.Error("something was written")
 	}
+}
+
+// A bundle of root's, which Icecast read by its group, becomes Icecast's own: with
+// mode 0600 it could not read it. It gets back what it had.
+func TestBundleOfRoot(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Fatal("run this test as root: it gives files to others")
+	}
+	s := start(t)
+	nobody, err := lookUp("nobody", "nogroup")
+	must(t, err)
+	put(t, s.bundle, issue(t, "old.test").bundle())
+	must(t, errors.Join(os.Chown(s.bundle, 0, *nobody.gid), os.Chmod(s.bundle, 0o640)))
+	i := plugin(t, s.settings(), t.TempDir())
+	before := tree(t, filepath.Dir(s.config))
+	c := issue(t, "a.test")
+	must(t, deploy(operation(t.Context(), "1"), i, c))
+	s.comesToShow(t, c.der())
+	must(t, i.Rollback(operation(t.Context(), ""), 1, &recorder{}))
+	equal(t, before, tree(t, filepath.Dir(s.config)))
+	if !(owner{uid: new(int), gid: nobody.gid}).owns(t, s.bundle) {
+		t.Error("it has another owner than before")
+	}
+}
+
+// owns is has, whatever the mode.
+func (o owner) owns(t *testing.T, path string) bool {
+	t.Helper()
+	must(t, os.Chmod(path, bundleMode))
+	return o.has(path)
+}
+
+// A pidfile may name another Icecast by now, which is not to be stopped.
+func TestAnotherIcecast(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
+		t.Log("what a process runs cannot be found out here")
+		return
+	}
+	other, s := start(t), prepare(t)
+	var pid string
+	eventually(t, "it writes its pidfile", func() error {
+		data, err := os.ReadFile(other.pidfile)
+		pid = strings.TrimSpace(string(data))
+		if err == nil && pid == "" {
+			err = errors.New("it is empty")
+		}
+		return err
+	})
+	put(t, s.pidfile, pid)
+	i := plugin(t, s.settings(), t.TempDir())
+	wantError(t, i.Deploy(operation(t.Context(), "1"), deployment(issue(t, "a.test")), &recorder{}), sdk.NotRunning, "another one", pid)
+	put(t, other.pidfile, pid)
+	must(t, plugin(t, other.settings(), t.TempDir()).running(t.Context()))
 }
 
 func TestNamesAndConflict(t *testing.T) {

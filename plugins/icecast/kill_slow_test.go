@@ -71,5 +71,5 @@ func TestUnreadableBundle(t *testing.T) {
 	h := newHost(t, install(t), start(t), "off")
 	h.faulty(t)
 	h.do(t, "run")
-	h.breaks(t, h.leaf(t), issue(t, "a.test", "www.a.test").bundle(), "restart")
+	h.breaks(t, h.leaf(t), h.server.bundle, issue(t, "a.test", "www.a.test").bundle(), "restart", "Invalid cert file")
 }

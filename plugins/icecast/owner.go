@@ -29,8 +29,8 @@ func (i *icecast) owner(d document) (owner, error) {
 		}
 		return o, err
 	}
-	if _, err := os.Stat(i.settings.Bundle); err == nil || os.Geteuid() != 0 {
-		return owner{}, nil // it has one that somebody has chosen, or we cannot choose
+	if chosen(i.settings.Bundle) || os.Geteuid() != 0 {
+		return owner{}, nil // somebody has chosen one, or we cannot choose
 	}
 	if security := d.root.last("security"); security != nil {
 		if c := security.last("changeowner"); c != nil && strings.TrimSpace(c.value("user")) != "" {
@@ -48,6 +48,17 @@ func (i *icecast) owner(d document) (owner, error) {
 		return owner{}, nil
 	}
 	return o, err
+}
+
+// chosen says whether a bundle has an owner that somebody has chosen. Root is none:
+// Icecast does not run as root, and read that file by its group.
+func chosen(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || stat.Uid != 0
 }
 
 // lookUp resolves a user and a group, each by name or number; without a group it

@@ -5,4 +5,4 @@ package main
 import "syscall"
 
 // isIcecast says whether a process is there; what it runs is not to be found out.
-func isIcecast(pid int) bool { return syscall.Kill(pid, 0) != syscall.ESRCH }
+func isIcecast(pid int, _ string) bool { return syscall.Kill(pid, 0) != syscall.ESRCH }

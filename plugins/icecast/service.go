@@ -136,7 +136,7 @@ func (i *icecast) supervised(ctx context.Context) (int, error) {
 func (i *icecast) ended(ctx context.Context, pid int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, sdk.Problemf(sdk.Timeout, "the process %d goes on after SIGTERM", pid))
 	defer cancel()
-	for pause := firstPause; isIcecast(pid); pause = min(2*pause, mostPause) {
+	for pause := firstPause; isIcecast(pid, i.settings.Config); pause = min(2*pause, mostPause) {
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -174,8 +174,8 @@ func (i *icecast) pid() (int, error) {
 	if err != nil || pid <= 1 {
 		return 0, fmt.Errorf("%s holds no process number", i.settings.Pidfile)
 	}
-	if !isIcecast(pid) {
-		return 0, fmt.Errorf("the process %d that %s names is not Icecast, or has ended", pid, i.settings.Pidfile)
+	if !isIcecast(pid, i.settings.Config) {
+		return 0, fmt.Errorf("the process %d that %s names is not Icecast, or another one, or has ended", pid, i.settings.Pidfile)
 	}
 	return pid, nil
 }
