@@ -26,7 +26,10 @@ func TestPassingTrouble(t *testing.T) {
 			f.fail(faults...)
 			d := issued(t, "a.test")
 			p := newPritunl()
-			p.settings, p.limits = f.instance(), limits{attempt: 2 * time.Second, wait: time.Millisecond}
+			p.settings, p.limits = f.instance(), limits{wait: time.Millisecond}
+			if name == "slow" {
+				p.limits.attempt = 2 * time.Second
+			}
 			must(t, p.Configure(t.Context(), sdk.Instance{Name: "pritunl", StateDir: state}))
 			must(t, deploy(t.Context(), p, d, "1", &recorder{}))
 			equal(t, string(d.LeafPEM), shown(t, f.address()))
@@ -71,7 +74,7 @@ func TestLastingTrouble(t *testing.T) {
 				p := newPritunl()
 				p.settings, p.limits = f.instance(), limits{wait: time.Millisecond}
 				if trouble.slow {
-					p.limits.attempt = 300 * time.Millisecond
+					p.limits.attempt = time.Second
 				}
 				must(t, p.Configure(t.Context(), sdk.Instance{Name: "pritunl", StateDir: state}))
 				err := deploy(t.Context(), p, issued(t, "a.test"), "1", &recorder{})

@@ -27,7 +27,10 @@ func TestPassingTrouble(t *testing.T) {
 			f.fail(faults...)
 			d := issued(t, "a.test")
 			p := newProxmox()
-			p.settings, p.limits = f.settings("pve1"), limits{attempt: 2 * time.Second, wait: time.Millisecond}
+			p.settings, p.limits = f.settings("pve1"), limits{wait: time.Millisecond}
+			if name == "slow" {
+				p.limits.attempt = 2 * time.Second
+			}
 			must(t, p.Configure(t.Context(), sdk.Instance{Name: "proxmox", StateDir: state}))
 			must(t, deploy(t.Context(), p, d, "1", &recorder{}))
 			equal(t, string(d.LeafPEM), shown(t, f.address("pve1")))
@@ -60,13 +63,15 @@ func TestLastingTrouble(t *testing.T) {
 				p := newProxmox()
 				p.settings, p.limits = f.settings("pve1"), limits{wait: time.Millisecond}
 				if trouble.slow {
-					p.limits.attempt = 300 * time.Millisecond
+					p.limits.attempt = time.Second
 				}
 				must(t, p.Configure(t.Context(), sdk.Instance{Name: "proxmox", StateDir: state}))
-				err := deploy(t.Context(), p, issued(t, "a.test"), "1", &recorder{})
+				d, err := issued(t, "a.test"), error(nil)
 				if method == "DELETE" {
-					must(t, err)
+					must(t, deploy(t.Context(), plugin(t, f.settings("pve1"), state), d, "1", &recorder{}))
 					err = back(t.Context(), p, "a.test", "1", &recorder{})
+				} else {
+					err = deploy(t.Context(), p, d, "1", &recorder{})
 				}
 				wantError(t, err, test.code, method+" "+f.server.URL+"/api2/json/nodes/pve1/certificates/")
 				equal(t, sdk.RetryLater, sdk.ProblemOf(err).Retry)
