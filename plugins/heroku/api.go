@@ -18,9 +18,11 @@ type api struct{ client *httpapi.Client }
 // mediaType is version 3 of the API.
 const mediaType = "application/vnd.heroku+json; version=3"
 
-func newAPI(s settings, wait time.Duration) (*api, error) {
+// newAPI takes how long one attempt of a request may last, zero for httpapi's own
+// limit, and the first pause between two.
+func newAPI(s settings, attempt, wait time.Duration) (*api, error) {
 	client, err := httpapi.New(httpapi.Options{
-		Endpoint: s.Endpoint, CAFile: s.CAFile, Wait: wait,
+		Endpoint: s.Endpoint, CAFile: s.CAFile, Attempt: attempt, Wait: wait,
 		Sign: func(r *http.Request) error {
 			r.Header.Set("Authorization", "Bearer "+string(s.Token))
 			return nil

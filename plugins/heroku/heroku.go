@@ -25,6 +25,8 @@ type heroku struct {
 
 	// step is for tests that kill the process; see checkpoint.Store.
 	step func(string)
+	// attempt is for tests that do not want to wait; see newAPI.
+	attempt time.Duration
 	// pause is the first one between two looks at the dynos, and between the tries
 	// of a request.
 	pause time.Duration
@@ -50,7 +52,7 @@ func (h *heroku) Configure(ctx context.Context, instance sdk.Instance) error {
 		return err
 	}
 	var err error
-	if h.api, err = newAPI(h.settings, h.pause); err != nil {
+	if h.api, err = newAPI(h.settings, h.attempt, h.pause); err != nil {
 		return sdk.Subject(err, "endpoint")
 	}
 	if instance.ValidateOnly {
