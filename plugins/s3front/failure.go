@@ -63,6 +63,8 @@ func failure(err error, format string, args ...any) error {
 		p.Code, p.Retry = sdk.RateLimited, sdk.RetryLater
 	case status >= 500:
 		p.Code, p.Retry = sdk.Unavailable, sdk.RetryLater
+	case status == http.StatusConflict || status == http.StatusPreconditionFailed: // somebody else was faster
+		p.Code, p.Retry = sdk.Conflict, sdk.RetryLater
 	case status == http.StatusForbidden || status == http.StatusUnauthorized:
 		p.Code, p.Retry, p.Hint = sdk.PermissionDenied, sdk.RetryNever, "give the access key the permissions of the plugin's page"
 	case status == http.StatusNotFound:
