@@ -66,13 +66,13 @@ func TestLastingTrouble(t *testing.T) {
 					p.limits.attempt = time.Second
 				}
 				must(t, p.Configure(t.Context(), sdk.Instance{Name: "proxmox", StateDir: state}))
-				d, err := issued(t, "a.test"), error(nil)
+				d := issued(t, "a.test")
+				attempt := func() error { return deploy(t.Context(), p, d, "1", &recorder{}) }
 				if method == "DELETE" {
 					must(t, deploy(t.Context(), plugin(t, f.settings("pve1"), state), d, "1", &recorder{}))
-					err = back(t.Context(), p, "a.test", "1", &recorder{})
-				} else {
-					err = deploy(t.Context(), p, d, "1", &recorder{})
+					attempt = func() error { return back(t.Context(), p, "a.test", "1", &recorder{}) }
 				}
+				err := attempt()
 				wantError(t, err, test.code, method+" "+f.server.URL+"/api2/json/nodes/pve1/certificates/")
 				equal(t, sdk.RetryLater, sdk.ProblemOf(err).Retry)
 				f.calm()
