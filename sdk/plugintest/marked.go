@@ -26,12 +26,11 @@ func Secret(name string) string {
 	return Mark + strings.ToUpper(hex.EncodeToString(sum[:24]))
 }
 
-// leaks are what must be nowhere, by what it is called.
+// leaks are the forms of the mark, which must be nowhere, by what they are called.
 var leaks = func() map[string]string {
 	return map[string]string{
 		"a secret":                     Mark,
 		"a secret in hexadecimal":      hex.EncodeToString([]byte(Mark)),
-		"a private key":                "PRIVATE KEY-----",
 		"the bytes of a base64 secret": string(decoded(Mark)),
 		"those bytes, in hexadecimal":  hex.EncodeToString(decoded(Mark)),
 		"a secret in base64":           base64.StdEncoding.EncodeToString([]byte(Mark))[:20],
@@ -48,6 +47,11 @@ func decoded(text string) []byte {
 	return out
 }
 
+// PrivateKey is what [Leak] says of a text with a private key and no secret.
+const PrivateKey = "a private key"
+
+const privateKeyForm = "PRIVATE KEY-----"
+
 // Leak says what a text shows that it must not: a marked secret, in whatever
 // form, or a private key. Empty: nothing.
 func Leak(text []byte) string {
@@ -55,6 +59,9 @@ func Leak(text []byte) string {
 		if bytes.Contains(text, []byte(form)) {
 			return what
 		}
+	}
+	if bytes.Contains(text, []byte(privateKeyForm)) {
+		return PrivateKey
 	}
 	return ""
 }

@@ -35,7 +35,7 @@ func suite(t *testing.T, tree, script string, args ...string) (passed, says stri
 // make test runs everything through the final check: it sees all that Leak sees.
 func TestUnseen(t *testing.T) {
 	tree := t.TempDir()
-	forms := map[string]string{"a secret, whole": Secret("x")}
+	forms := map[string]string{"a secret, whole": Secret("x"), PrivateKey: privateKeyForm}
 	for what, form := range leaks {
 		forms[what] = form
 	}

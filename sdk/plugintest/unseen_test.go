@@ -46,8 +46,8 @@ func TestLeft(t *testing.T) {
 	const private = "-----BEGIN PRIVATE KEY-----"
 	for name, text := range map[string]string{
 		"state/accounts/x/key.pem": private, "state/archive/a.test/1/privkey.pem": private, "state/plugins/nginx/checkpoints/1/x": private,
-		"state/accounts/x/account.json": private, "state/archive/a.test/1/fullchain.pem": private, "state/plugins/nginx/ledger": private,
-		"state/journal/1": "token: " + Secret("x"), "state/journal/2": "nothing", "archive/privkey.pem": private,
+		"state/archive/a.test/1/.privkey.pem.tmp-12": private, "state/accounts/x/account.json": private, "state/archive/a.test/1/fullchain.pem": private, "state/plugins/nginx/ledger": private,
+		"state/journal/1": "token: " + Secret("x"), "state/journal/2": "nothing", "state/plugins/vpn/there/a.test.json": private + "token: " + Secret("x"), "archive/privkey.pem": private,
 		"secret-1": Secret("x"), "etc/secret-1": Secret("x"), "plugins/q": Secret("x"), "plugins/p/core": "x",
 	} {
 		path := filepath.Join(root, name)
@@ -61,7 +61,7 @@ func TestLeft(t *testing.T) {
 	want := []string{
 		"a private key is left in archive/privkey.pem", "a private key is left in state/accounts/x/account.json",
 		"a private key is left in state/archive/a.test/1/fullchain.pem", "a private key is left in state/plugins/nginx/ledger",
-		"a secret is left in etc/secret-1", "a secret is left in state/journal/1", "the memory of a process is left in plugins/p/core",
+		"a secret is left in etc/secret-1", "a secret is left in state/journal/1", "a secret is left in state/plugins/vpn/there/a.test.json", "the memory of a process is left in plugins/p/core",
 	}
 	if got := n.end(); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
