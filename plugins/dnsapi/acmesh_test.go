@@ -58,7 +58,7 @@ func TestOneCertificateByThreeScripts(t *testing.T) {
 	for dir, instances := range sets {
 		for _, shell := range shells {
 			t.Run(instances[0].script+" "+shell, func(t *testing.T) {
-				p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+				p := newProgram(t, prefix, ca)
 				var args, names []string
 				for _, i := range instances {
 					for key, value := range map[string]string{"plugin": "dnsapi", "dir": dir, "script": i.script, "shell": shell, "wait": "0s"} {

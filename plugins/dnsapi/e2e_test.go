@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // The whole program, installed as a user would have it, against BIND, PowerDNS and a
@@ -39,7 +40,7 @@ func TestCertificates(t *testing.T) {
 	// certificate. BIND's script removes all values of a name, which the base name
 	// and the wildcard share.
 	t.Run("two accounts", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		p := newProgram(t, prefix, ca)
 		p.obtain(t, nil,
 			"--set", "dns-a.plugin=dnsapi", "--set", "dns-a.dir="+dir, "--set", "dns-a.script=bindzone", "--set", "dns-a.wait=0s",
 			"--set", "dns-a.env.BINDZONE_SERVER="+named.host(), "--set", "dns-a.env.BINDZONE_PORT="+named.port(),
@@ -64,7 +65,7 @@ func TestCertificates(t *testing.T) {
 	// A secret given as it is is shown nowhere, and kept in the account's file alone.
 	// That is enough to renew without it.
 	t.Run("a literal", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		p := newProgram(t, prefix, ca)
 		out := p.obtain(t, nil, "-a", "dnsapi", "--set", "dnsapi.dir="+dir, "--set", "dnsapi.script=pdnsrest", "--set", "dnsapi.wait=0s",
 			"--set", "dnsapi.env.PDNSREST_URL="+power.api, "--set", "dnsapi.env.PDNSREST_KEY="+power.apiKey,
 			"--set", "dnsapi.env.DEBUG=3", "--verbose", "-d", zoneTwo, "-d", "*."+zoneTwo)
@@ -83,7 +84,7 @@ func TestCertificates(t *testing.T) {
 	})
 	// acme.sh's way: variables of the shell, which the script keeps for later.
 	t.Run("exported variables", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		p := newProgram(t, prefix, ca)
 		exported := []string{"BINDZONE_SERVER=" + named.host(), "BINDZONE_PORT=" + named.port(), "BINDZONE_KEY=" + named.keyFile(zoneOne)}
 		p.obtain(t, exported, "-a", "dnsapi", "--set", "dnsapi.dir="+dir, "--set", "dnsapi.script=dns_bindzone", "--set", "dnsapi.wait=0s", "-d", zoneOne)
 		if out, err := p.run(t, nil, "renew", "-n", "--force-renewal"); err != nil {
@@ -92,7 +93,7 @@ func TestCertificates(t *testing.T) {
 		named.holds(t, "_acme-challenge."+zoneOne)
 	})
 	t.Run("configuration", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		p := newProgram(t, prefix, ca)
 		p.configure(t, `
 instances:
   - name: dns-b
@@ -114,7 +115,7 @@ certificates:
 		p.has(t, zoneTwo)
 	})
 	t.Run("wrong settings", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		p := newProgram(t, prefix, ca)
 		out, err := p.run(t, nil, "certonly", "-n", "-a", "dnsapi", "--set", "dnsapi.dir="+dir, "--set", "dnsapi.script=bindzone",
 			"--set", "dnsapi.env.BINDZONE_SERVER=127.0.0.1", "-d", zoneOne)
 		for _, words := range []string{"dns_bindzone could not add the TXT record of _acme-challenge.one.test", "You did not set BINDZONE_KEY.", "hint: "} {
@@ -126,7 +127,7 @@ certificates:
 	// What was added by a run that is killed, the next run removes: by the settings
 	// that were given as they are, which it is not given again.
 	t.Run("killed", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		p := newProgram(t, prefix, ca)
 		own := scripts(t)
 		put(t, own, "dns_slow.sh", `. "`+own+`/dns_bindzone.sh"
 dns_slow_add() { dns_bindzone_add "$@" && : >"$SLOW_MARK" && sleep 600; }
@@ -171,7 +172,7 @@ dns_slow_rm() { dns_bindzone_rm "$@"; }
 		}
 	})
 	t.Run("describe", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+		p := newProgram(t, prefix, ca)
 		out, err := p.run(t, nil, "plugins", "describe", "dnsapi", "--set", "dnsapi.dir="+dir, "--set", "dnsapi.script=dns_bindzone", "--json")
 		var description struct {
 			Settings []struct{ Name, Doc string }
@@ -226,6 +227,13 @@ type program struct {
 	ca          *testca.CA
 }
 
+func newProgram(t *testing.T, prefix string, ca *testca.CA) program {
+	t.Helper()
+	p := program{prefix: prefix, dir: t.TempDir(), ca: ca}
+	plugintest.Left(t, p.dir, "key", "state/plugins/*/account.conf")
+	return p
+}
+
 // configure writes the configuration with what all of them have.
 func (p program) configure(t *testing.T, text string) {
 	t.Helper()
@@ -244,7 +252,7 @@ func (p program) run(t *testing.T, env []string, args ...string) (string, error)
 		p.configure(t, "")
 	}
 	out, err := p.command(t, env, args...).CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (p program) command(t *testing.T, env []string, args ...string) *exec.Cmd {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience bounds what must happen sooner or later on a busy machine.
@@ -116,11 +117,9 @@ func newServer(t *testing.T) *nameServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &nameServer{addr: addr, dir: dir, secrets: map[string]string{}, mark: rand.Text(), apiKey: rand.Text()}
+	s := &nameServer{addr: addr, dir: dir, secrets: map[string]string{}, mark: rand.Text(), apiKey: plugintest.Secret("key of PowerDNS")}
 	for _, zone := range zones {
-		secret := make([]byte, 32)
-		_, _ = rand.Read(secret) // never fails
-		s.secrets[zone] = base64.StdEncoding.EncodeToString(secret)
+		s.secrets[zone] = plugintest.Secret(zone)
 		s.write(t, keyOf(zone)+".key", fmt.Sprintf("key %q { algorithm hmac-sha256; secret %q; };\n", keyOf(zone), s.secrets[zone]))
 	}
 	return s

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience bounds what must happen sooner or later on a busy machine.
@@ -37,13 +38,13 @@ func TestCertificates(t *testing.T) {
 func byLiveDNS(t *testing.T, prefix string) {
 	p := newProgram(t, prefix, 80)
 	f := newFakeDNS(t, p.ca.DNS())
-	one, two := f.account(bearer, "one.test"), f.account("Bearer other", "two.test")
+	one, two := f.account(bearer, "one.test"), f.account("Bearer "+plugintest.Secret("other"), "two.test")
 	two.sharing = "org"
 	f.force(one, "one.test", acme, 1800, `"of another program"`)
 	before := f.everything(one)
 	p.do(t, "certonly", "--cert-name", "both",
 		"--set", "a.plugin=gandi", "--set", "a.sandbox=required", "--set", "a.endpoint="+f.endpoint(), "--set", "a.token=@"+p.file(t, goodToken),
-		"--set", "b.plugin=gandi", "--set", "b.sandbox=required", "--set", "b.endpoint="+f.endpoint(), "--set", "b.token=@"+p.file(t, "other"),
+		"--set", "b.plugin=gandi", "--set", "b.sandbox=required", "--set", "b.endpoint="+f.endpoint(), "--set", "b.token=@"+p.file(t, plugintest.Secret("other")),
 		"--set", "b.sharing_id=org",
 		"-a", "a", "-d", "one.test", "-d", "*.one.test", "-a", "b", "-d", "two.test", "-d", "*.two.test", "-d", "www.two.test")
 	leaf, err := x509.ParseCertificate(p.leaf(t, "live/both"))
@@ -56,7 +57,7 @@ func byLiveDNS(t *testing.T, prefix string) {
 	}
 
 	out, err := p.run(t, "certonly", "--set", "c.plugin=gandi", "--set", "c.sandbox=required", "--set", "c.endpoint="+f.endpoint(),
-		"--set", "c.token=@"+p.file(t, "expired"), "-a", "c", "-d", "one.test")
+		"--set", "c.token=@"+p.file(t, plugintest.Secret("expired")), "-a", "c", "-d", "one.test")
 	if err == nil || !strings.Contains(out, "401 Unauthorized") || !strings.Contains(out, "hint: make a new personal access token") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -162,6 +163,7 @@ func newProgram(t *testing.T, prefix string, httpPort int) *program {
 	p := &program{prefix: prefix, dir: t.TempDir(), ca: ca}
 	must(t, os.Mkdir(filepath.Join(p.dir, "etc"), 0o755))
 	must(t, os.WriteFile(filepath.Join(p.dir, "ca.pem"), ca.TLSRoots(), 0o600))
+	plugintest.Left(t, p.dir, "secret-*", "plugins/certwright-plugin-*")
 	return p
 }
 
@@ -196,7 +198,7 @@ func (p *program) run(t *testing.T, verb string, args ...string) (string, error)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(p.prefix, "bin", "certwright"), slices.Concat(all, p.settings, args)...)
 	out, err := cmd.CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (p *program) do(t *testing.T, verb string, args ...string) string {

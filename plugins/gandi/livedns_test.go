@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 const (
-	goodToken = "pat_abc-123"
+	goodToken = "pat_" + plugintest.Mark + "-123"
 	bearer    = "Bearer " + goodToken
 	acme      = "_acme-challenge"
 )

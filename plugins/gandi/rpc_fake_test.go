@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/kolo/xmlrpc"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
-const goodKey = "aBcDeFgHiJkLmNoPqRsTuVwX"
+const goodKey = plugintest.Mark + "aBcDeFgH"
 
 // fakeRPC is the XML-RPC API, with the certificates that a Simple Hosting
 // instance serves: the newest one for a name.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -54,6 +55,7 @@ func newHost(t *testing.T, prefix string, cloud *fake) *host {
 	h := &host{prefix: prefix, dir: t.TempDir(), ca: ca, cloud: cloud}
 	must(t, os.MkdirAll(h.path("etc"), 0o755))
 	must(t, os.WriteFile(h.path("ca.pem"), ca.TLSRoots(), 0o600))
+	plugintest.Left(t, h.dir, "one", "two", "token", "plugins/certwright-plugin-*")
 	return h
 }
 
@@ -80,7 +82,7 @@ func (h *host) try(t *testing.T, args ...string) (string, error) {
 		all = append(all, "--plugin-dir", h.plugins)
 	}
 	out, err := exec.CommandContext(ctx, filepath.Join(h.prefix, "bin", "certwright"), all...).CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (h *host) do(t *testing.T, args ...string) string {

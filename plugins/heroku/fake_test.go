@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // fake is Heroku as far as it is needed: the Platform API, dynos that are web
@@ -130,7 +132,7 @@ func start(t *testing.T) *fake {
 func (f *fake) token(apps ...string) (string, *token) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	text := "HRKU-" + rand.Text()
+	text := "HRKU-" + plugintest.Mark + rand.Text()
 	f.tokens[text] = &token{apps: apps}
 	return text, f.tokens[text]
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience bounds what must happen sooner or later on a busy machine.
@@ -53,10 +54,10 @@ func byRecords(t *testing.T, prefix string) {
 	one.add(t, "one.test", "one.test")
 	one.add(t, "shop.one.test", "one.test")
 	two.add(t, "two.test", "two.test").login = "owner"
-	two.site("two.test").password = "a password"
+	two.site("two.test").password = "pass " + plugintest.Mark
 	before, beforeTwo := one.everything(), two.everything()
 	p.settings = slices.Concat(p.instance(t, one, "a", "secret_key=@"+p.file(t, goodSecret)),
-		p.instance(t, two, "b", "login=owner", "password=@"+p.file(t, "a password")))
+		p.instance(t, two, "b", "login=owner", "password=@"+p.file(t, "pass "+plugintest.Mark)))
 	p.do(t, "certonly", "--cert-name", "both", "-a", "a", "-d", "one.test", "-d", "*.one.test", "-a", "b", "-d", "two.test", "-d", "*.two.test")
 	leaf, err := x509.ParseCertificate(p.leaf(t, "live/both"))
 	must(t, err)
@@ -164,6 +165,7 @@ func newProgram(t *testing.T, prefix string, httpPort int) *program {
 	p := &program{prefix: prefix, dir: t.TempDir(), ca: ca}
 	must(t, os.Mkdir(filepath.Join(p.dir, "etc"), 0o755))
 	must(t, os.WriteFile(filepath.Join(p.dir, "ca.pem"), ca.TLSRoots(), 0o600))
+	plugintest.Left(t, p.dir, "secret-*", "plugins/certwright-plugin-*")
 	return p
 }
 
@@ -198,7 +200,7 @@ func (p *program) run(t *testing.T, verb string, args ...string) (string, error)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(p.prefix, "bin", "certwright"), slices.Concat(all, p.settings, args)...)
 	out, err := cmd.CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (p *program) do(t *testing.T, verb string, args ...string) string {

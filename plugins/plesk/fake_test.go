@@ -19,9 +19,10 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
-const goodSecret = "e1d7dca8-7f5a-5a7e-9d3c-1b0a4a7f6b21"
+const goodSecret = plugintest.Mark + "-1b0a4a7f6b21"
 
 // fakePlesk is Plesk's XML API as its reference describes it, with sites whose
 // document roots and certificates are really served.

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 func TestMain(m *testing.M) {
@@ -197,7 +198,7 @@ func TestPreferences(t *testing.T) {
 func TestCredentials(t *testing.T) {
 	f := newFake(t, nil)
 	f.add(t, "a.test", "a.test").login = "owner"
-	f.site("a.test").password = "pass word"
+	f.site("a.test").password = "pass " + plugintest.Mark
 	f.add(t, "b.test", "b.test")
 	sum := sha256.Sum256(f.Certificate().Raw)
 	pin := hex.EncodeToString(sum[:])
@@ -209,7 +210,7 @@ func TestCredentials(t *testing.T) {
 	}{
 		"secret key":        {func(*settings) {}, "", ""},
 		"pinned":            {func(s *settings) { s.CAFile, s.Fingerprint = "", pin }, "", ""},
-		"login":             {func(s *settings) { s.SecretKey, s.Login, s.Password = "", "owner", "pass word\n" }, "", ""},
+		"login":             {func(s *settings) { s.SecretKey, s.Login, s.Password = "", "owner", "pass "+plugintest.Mark+"\n" }, "", ""},
 		"wrong secret key":  {func(s *settings) { s.SecretKey = "other-secret" }, sdk.Credentials, "11003"},
 		"wrong password":    {func(s *settings) { s.SecretKey, s.Login, s.Password = "", "owner", "other-secret" }, sdk.Credentials, "1001: You have entered incorrect"},
 		"another pin":       {func(s *settings) { s.CAFile, s.Fingerprint = "", strings.Repeat("ab", 32) }, sdk.Unavailable, pin},
@@ -231,7 +232,7 @@ func TestCredentials(t *testing.T) {
 	}
 	// The login sees its own site only.
 	s := good
-	s.SecretKey, s.Login, s.Password = "", "owner", "pass word"
+	s.SecretKey, s.Login, s.Password = "", "owner", "pass "+plugintest.Mark
 	p := configured(t, s, t.TempDir())
 	sites, err := p.Names(t.Context())
 	must(t, err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -67,6 +68,7 @@ func newHost(t *testing.T, prefix, instances string) *host {
 	must(t, err)
 	t.Cleanup(func() { must(t, ca.Close()) })
 	h := &host{prefix: prefix, dir: t.TempDir()}
+	plugintest.Left(t, h.dir, "plugins/certwright-plugin-*")
 	must(t, os.MkdirAll(filepath.Join(h.dir, "etc"), 0o755))
 	write(t, filepath.Join(h.dir, "ca.pem"), string(ca.TLSRoots()))
 	write(t, filepath.Join(h.dir, "etc", "certwright.yaml"), fmt.Sprintf(`email: ops@a.test
@@ -93,7 +95,7 @@ func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(h.prefix, "bin", "certwright"), append(all, args...)...).CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (h *host) do(t *testing.T, verb string, args ...string) string {

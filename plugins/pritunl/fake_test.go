@@ -20,13 +20,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 const (
 	goodToken   = "p7g444S3IZ5wmFvmzWmx14qACXdzQ25b"
-	goodSecret  = "OpS9fjxkPI3DclkdKDDr6mqYVd0DJh4i"
+	goodSecret  = plugintest.Mark + "KDDr6mqYVd0DJh4i"
 	otherToken  = "Hv2FxEMoa3moTVuRahMsMK3VUCwdmjmt"
-	otherSecret = "zihea5hTIpIgxsPFboby4hctopxWQSKd"
+	otherSecret = plugintest.Mark + "by4hctopxWQSKdfV"
 )
 
 // fake is a Pritunl: its settings, and its web server with the certificate that
@@ -114,7 +116,12 @@ func (f *fake) frontDoor(t *testing.T) string {
 	return f.listen(t, func() *tls.Certificate { return &f.own }).URL
 }
 
-func (f *fake) address() string { return f.server.Listener.Addr().String() }
+// address is that of the web server, when no restart of it is about to cut whoever
+// connects.
+func (f *fake) address() string {
+	f.restart.Wait()
+	return f.server.Listener.Addr().String()
+}
 
 func (f *fake) instance() settings {
 	return settings{Endpoint: f.server.URL, APIToken: goodToken, APISecret: goodSecret, CAFile: f.caFile}

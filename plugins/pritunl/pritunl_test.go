@@ -280,7 +280,7 @@ func TestSignature(t *testing.T) {
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://localhost/settings?x=y", strings.NewReader("body"))
 	must(t, err)
 	const stamp = 1388495793
-	sign(r, goodToken, goodSecret, time.Unix(stamp, 0), "0123456789abcdef0123456789abcdef")
+	sign(r, goodToken, "OpS9fjxkPI3DclkdKDDr6mqYVd0DJh4i", time.Unix(stamp, 0), "0123456789abcdef0123456789abcdef")
 	equal(t, "LzgDjuUEqcsL/bmaW7QNqfRliCx5hMUVUqARLhlCEPQ=", r.Header.Get("Auth-Signature"))
 	equal(t, "1388495793", r.Header.Get("Auth-Timestamp"))
 }

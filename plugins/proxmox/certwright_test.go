@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -67,6 +68,7 @@ func newHost(t *testing.T, prefix, instances string) *host {
 	must(t, err)
 	t.Cleanup(func() { must(t, ca.Close()) })
 	h := &host{prefix: prefix, dir: t.TempDir()}
+	plugintest.Left(t, h.dir, "plugins/certwright-plugin-*")
 	must(t, os.MkdirAll(filepath.Join(h.dir, "etc"), 0o755))
 	write(t, filepath.Join(h.dir, "ca.pem"), string(ca.TLSRoots()))
 	write(t, filepath.Join(h.dir, "etc", "certwright.yaml"), fmt.Sprintf(`email: ops@a.test
@@ -93,7 +95,7 @@ func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(h.prefix, "bin", "certwright"), append(all, args...)...).CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (h *host) do(t *testing.T, verb string, args ...string) string {
@@ -116,11 +118,11 @@ func TestCertificatesInProxmox(t *testing.T) {
 	f := newFake(t, "pve1", "pve2")
 	f.tokens = map[string]fakeToken{
 		goodToken:  {secret: goodSecret, nodes: []string{"pve1"}},
-		otherToken: {secret: "other", nodes: []string{"pve2"}},
+		otherToken: {secret: otherSecret, nodes: []string{"pve2"}},
 	}
 	secrets := t.TempDir()
 	write(t, filepath.Join(secrets, "one"), goodSecret+"\n")
-	write(t, filepath.Join(secrets, "two"), "other\n")
+	write(t, filepath.Join(secrets, "two"), otherSecret+"\n")
 	builtin := map[string]string{"pve1": shown(t, f.address("pve1")), "pve2": shown(t, f.address("pve2"))}
 	instances := ""
 	for i, account := range []struct{ token, secret string }{{goodToken, "one"}, {otherToken, "two"}} {

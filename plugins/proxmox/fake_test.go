@@ -19,12 +19,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 const (
-	goodToken  = "root@pam!certwright"
-	goodSecret = "aaaaaaaa-bbb-cccc-dddd-ef0123456789"
-	otherToken = "ops@pve!certs"
+	goodToken   = "root@pam!certwright"
+	goodSecret  = plugintest.Mark + "-cccc-dddd-ef0123456789"
+	otherToken  = "ops@pve!certs"
+	otherSecret = plugintest.Mark + "-other"
 )
 
 // fake is a cluster of Proxmox VE: the API at its first node, which proxies to

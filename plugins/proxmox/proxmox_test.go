@@ -284,10 +284,10 @@ func TestTwoAccounts(t *testing.T) {
 	f := newFake(t, "pve1", "pve2")
 	f.tokens = map[string]fakeToken{
 		goodToken:  {secret: goodSecret, nodes: []string{"pve1"}},
-		otherToken: {secret: "other", nodes: []string{"pve2"}},
+		otherToken: {secret: otherSecret, nodes: []string{"pve2"}},
 	}
 	one, two := f.settings("pve1"), f.settings("pve2")
-	two.TokenID, two.TokenSecret = otherToken, "other"
+	two.TokenID, two.TokenSecret = otherToken, otherSecret
 	// The second instance meets the first one's certificate at the API.
 	pin := issued(t, "a.test")
 	two.CAFile, two.Fingerprint = "", fingerprintOf(pin.FullchainPEM)
@@ -331,7 +331,7 @@ func TestTranscript(t *testing.T) {
 	var uploads []request
 	for _, q := range f.requests() {
 		lines = append(lines, q.line)
-		equal(t, "PVEAPIToken=root@pam!certwright=aaaaaaaa-bbb-cccc-dddd-ef0123456789", q.authorization)
+		equal(t, "PVEAPIToken=root@pam!certwright="+goodSecret, q.authorization)
 		if q.form.Get("certificates") != "" {
 			uploads = append(uploads, q)
 		} else {

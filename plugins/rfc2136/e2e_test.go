@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // The whole program, installed as a user would have it, against BIND and a CA
@@ -31,7 +32,7 @@ func TestCertificates(t *testing.T) {
 		}
 	})
 	t.Run("wildcard and base name", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
+		p := newProgram(t, prefix, t.TempDir(), ca, s)
 		got := p.certificate(t, zoneOne,
 			"-a", "rfc2136", "--set", "rfc2136.sandbox=required", "--set", "rfc2136.server="+s.addr, "--set", "rfc2136.tsig_name=hmac-sha384",
 			"--set", "rfc2136.tsig_algorithm=hmac-sha384", "--set", "rfc2136.tsig_secret=@"+p.secret(t, "hmac-sha384"),
@@ -42,7 +43,7 @@ func TestCertificates(t *testing.T) {
 	// The record has a label of the account's own. It is chosen only if the user
 	// says so.
 	t.Run("dns-account-01", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
+		p := newProgram(t, prefix, t.TempDir(), ca, s)
 		args := []string{
 			"-a", "rfc2136", "--set", "rfc2136.sandbox=required", "--set", "rfc2136.server=" + s.addr,
 			"--set", "rfc2136.tsig_name=hmac-sha256", "--set", "rfc2136.tsig_secret=@" + p.secret(t, "hmac-sha256"),
@@ -67,7 +68,7 @@ func TestCertificates(t *testing.T) {
 	// Two instances with a key and a zone each; one name of the first zone is
 	// delegated to the second, where it shares a record set with the zone itself.
 	t.Run("two zones and a delegated name", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
+		p := newProgram(t, prefix, t.TempDir(), ca, s)
 		got := p.certificate(t, zoneTwo,
 			"--set", "dns-a.plugin=rfc2136", "--set", "dns-a.sandbox=required", "--set", "dns-a.server="+s.addr,
 			"--set", "dns-a.tsig_name=hmac-sha256", "--set", "dns-a.tsig_secret=@"+p.secret(t, "hmac-sha256"),
@@ -80,7 +81,7 @@ func TestCertificates(t *testing.T) {
 		}
 	})
 	t.Run("a key that may not", func(t *testing.T) {
-		p := program{prefix: prefix, dir: t.TempDir(), ca: ca, server: s}
+		p := newProgram(t, prefix, t.TempDir(), ca, s)
 		out, err := p.run(t, "-a", "rfc2136", "--set", "rfc2136.sandbox=required", "--set", "rfc2136.server="+s.addr,
 			"--set", "rfc2136.tsig_name="+otherKey, "--set", "rfc2136.tsig_secret=@"+p.secret(t, otherKey), "-d", zoneOne)
 		if err == nil || !strings.Contains(out, "REFUSED") || !strings.Contains(out, "hint: allow the key "+otherKey) {
@@ -119,6 +120,12 @@ type program struct {
 	server      *realServer
 }
 
+func newProgram(t *testing.T, prefix, dir string, ca *testca.CA, s *realServer) program {
+	t.Helper()
+	plugintest.Left(t, dir, "*.tsig")
+	return program{prefix: prefix, dir: dir, ca: ca, server: s}
+}
+
 // secret writes a key's secret into a file, as a user does.
 func (p program) secret(t *testing.T, keyName string) string {
 	t.Helper()
@@ -145,7 +152,7 @@ func (p program) run(t *testing.T, args ...string) (string, error) {
 		"--set", "dns.resolvers=[" + p.ca.DNS().Addr() + "]", "--set", "dns.port=" + p.server.port(),
 	}, args...)...)
 	out, err := cmd.CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 // certificate gives the leaf that certonly obtains.

@@ -10,12 +10,13 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // Secrets of the tests; base64, as in a server's configuration.
 const (
-	goodSecret  = "c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZy4="
-	otherSecret = "YW5vdGhlciBzZWNyZXQsIHdoaWNoIGlzIHdyb25nIGhlcmU="
+	goodSecret  = plugintest.Mark + "c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZy4="
+	otherSecret = plugintest.Mark + "YW5vdGhlciBzZWNyZXQsIHdoaWNoIGlzIHdyb25nIGhlcmU="
 )
 
 // answerer says what a fake server does with a message. It may write nothing.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience bounds what must happen sooner or later on a busy machine.
@@ -133,9 +134,7 @@ func newReal(t *testing.T) *realServer {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &realServer{addr: stream.Addr().String(), dir: dir, keys: map[string]string{}, mark: rand.Text()}
 	for _, name := range s.keyNames() {
-		secret := make([]byte, 64)
-		_, _ = rand.Read(secret) // never fails
-		s.keys[name] = base64.StdEncoding.EncodeToString(secret)
+		s.keys[name] = plugintest.Secret(name)
 	}
 	return s
 }
