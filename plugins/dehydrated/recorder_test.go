@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // logging is a hook that writes down how it was called: arguments, and what of
@@ -66,6 +67,7 @@ func newScene(t *testing.T, config string) *scene {
 	}))
 	t.Cleanup(control.Close)
 	s := &scene{dir: t.TempDir(), control: control.URL, ca: ca}
+	plugintest.Left(t, s.dir, "certs/*/privkey-*.pem", "accounts/*/account_key.pem")
 	must(t, os.Mkdir(filepath.Join(s.dir, "etc"), 0o755))
 	must(t, os.Mkdir(filepath.Join(s.dir, "well-known"), 0o755))
 	must(t, os.WriteFile(filepath.Join(s.dir, "ca.pem"), ca.TLSRoots(), 0o600))
@@ -92,6 +94,7 @@ func (s *scene) run(t *testing.T, fail string, program string, args ...string) s
 	}
 	cmd.Env = append(cmd.Env, "LOG="+log, "CONTROL="+s.control, "FAIL="+fail, "INVOKER="+strings.Join(append(invoker, "LOG", "CONTROL", "FAIL", "INVOKER"), " "))
 	out, err := cmd.CombinedOutput()
+	plugintest.Printed(t, out)
 	if (err != nil) != (fail != "") {
 		t.Fatalf("%s %s: %v\n%s", program, args, err, out)
 	}

@@ -35,6 +35,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{bin: build(t), dir: t.TempDir(), web: t.TempDir()}
+	plugintest.Left(t, w.dir)
 	files := httptest.NewServer(http.FileServer(http.Dir(w.web)))
 	t.Cleanup(files.Close)
 	addr, _ := files.Listener.Addr().(*net.TCPAddr)
@@ -123,7 +124,8 @@ func (w *world) drive(t *testing.T, cmd *exec.Cmd, do func(object map[string]str
 			must(t, err)
 		}
 	}
-	return all.String(), told.String(), cmd.Wait()
+	err = cmd.Wait()
+	return plugintest.Printed(t, []byte(all.String())), plugintest.Printed(t, told.Bytes()), err
 }
 
 var pair = regexp.MustCompile(`"([a-z_]+)": "([^"]*)"`)

@@ -35,6 +35,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{bin: build(t), dir: t.TempDir(), web: t.TempDir()}
+	plugintest.Left(t, w.dir)
 	files := httptest.NewServer(web.FileServer(web.Dir(w.web)))
 	t.Cleanup(files.Close)
 	addr, _ := files.Listener.Addr().(*net.TCPAddr)
@@ -137,6 +138,7 @@ func TestHooksOfCertbotsUsers(t *testing.T) {
 	w.script(t, "clean.sh", cleanHTTP)
 	out, err := w.command(t, "-n", "--manual", "--manual-auth-hook", "./auth.sh", "--manual-cleanup-hook", "./clean.sh",
 		"--preferred-challenges", "http", "-d", "a.test", "-d", "b.test").CombinedOutput()
+	plugintest.Printed(t, out)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -158,6 +160,7 @@ func TestWildcardAndBaseNameByHooks(t *testing.T) {
 	w.script(t, "clean.sh", cleanDNS)
 	out, err := w.command(t, "-n", "-a", "manual", "--set", "manual.auth_hook=./auth.sh", "--set", "manual.cleanup_hook=./clean.sh",
 		"--set", "manual.strict=true", "--preferred-challenges", "dns", "-d", "example.test", "-d", "*.example.test").CombinedOutput()
+	plugintest.Printed(t, out)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -178,6 +181,7 @@ func TestAHookThatHangs(t *testing.T) {
 	w.script(t, "clean.sh", cleanHTTP)
 	out, err := w.command(t, "-n", "--manual", "--manual-auth-hook", "./auth.sh", "--manual-cleanup-hook", "./clean.sh",
 		"--set", "manual.hook_timeout=5s", "-d", "a.test").CombinedOutput()
+	plugintest.Printed(t, out)
 	if err == nil || !strings.Contains(string(out), "the auth_hook for a.test did not end within 5s and was stopped: it printed: put a.test") ||
 		!strings.Contains(string(out), "hint: run it by hand and see what it waits for, or raise the setting hook_timeout") {
 		t.Errorf("%v\n%s", err, out)
@@ -196,6 +200,7 @@ func TestRefusedBeforeThereIsAnOrder(t *testing.T) {
 		"--manual-auth-hook=./auth.sh": "hint: run chmod +x ./auth.sh",
 	} {
 		out, err := w.command(t, append(strings.Fields(args), "-n", "--manual", "-d", "a.test")...).CombinedOutput()
+		plugintest.Printed(t, out)
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v\n%s", err, out)
 		}

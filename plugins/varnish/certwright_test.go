@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -59,6 +60,7 @@ func newHost(t *testing.T, prefix string, c *cache) *host {
 		}
 	})
 	h := &host{prefix: prefix, dir: t.TempDir(), ca: ca, cache: c}
+	plugintest.Left(t, h.dir, "plugins/certwright-plugin-*")
 	must(t, os.MkdirAll(filepath.Join(h.dir, "etc"), 0o755))
 	write(t, filepath.Join(h.dir, "ca.pem"), string(ca.TLSRoots()))
 	h.set = []string{"varnish.address=" + c.address(t), "varnish.secret_file=" + c.secret}
@@ -82,7 +84,7 @@ func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(h.prefix, "bin", "certwright"), append(all, args...)...).CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (h *host) do(t *testing.T, verb string, args ...string) string {
