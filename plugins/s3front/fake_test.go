@@ -16,8 +16,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // fake is AWS as far as it is needed: S3, CloudFront, ACM and IAM behind one
@@ -88,7 +86,7 @@ func (f *fake) open(token string) *account {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := &account{
-		id: fmt.Sprintf("%012d", len(f.accounts)+1), key: "AKIA" + rand.Text()[:16], secret: plugintest.Mark + "/+" + rand.Text()[:22],
+		id: fmt.Sprintf("%012d", len(f.accounts)+1), key: "AKIA" + rand.Text()[:16], secret: rand.Text() + "/+" + rand.Text(),
 		token: token, denied: map[string]bool{},
 	}
 	f.accounts = append(f.accounts, a)
