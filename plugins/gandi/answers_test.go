@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -254,4 +255,19 @@ func TestAnswersOfXMLRPC(t *testing.T) {
 	// What deleting gives is nowhere told: Gandi's client takes anything.
 	must(t, g.rpc.delete(t.Context(), 1))
 	must(t, g.rpc.delete(t.Context(), 1))
+}
+
+// What has no type is a string; what comes after an empty one is read too.
+func TestEmptyValue(t *testing.T) {
+	const list = `<array><data><value><struct><member><name>type</name><value%s</member>` +
+		`<member><name>id</name><value><int>7</int></value></member><member><name>name</name><value>shop</value></member></struct></value></data></array>`
+	for _, empty := range []string{"></value>", " />", ">\n</value>"} {
+		address, _ := serve(t, xmlrpcs(opening+fmt.Sprintf(list, empty)+closing)...)
+		g := configured(t, settings{APIKey: goodKey, RPCEndpoint: address}, t.TempDir())
+		var got []instance
+		must(t, g.rpc.call(t.Context(), true, &got, "paas.list"))
+		if want := []instance{{ID: 7, Name: "shop"}}; !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %+v, want %+v", empty, got, want)
+		}
+	}
 }

@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 	t.Cleanup(func() { must(t, ca.Close()) })
 	dns, api, files := newFakeDNS(t, ca.DNS()), newFakeRPC(t), startSSH(t, t.TempDir())
 	records := dns.account(bearer, "plugincheck.test")
-	api.paas = map[string]any{"id": 1, "name": "shop", "vhosts": []any{map[string]any{"name": "a.plugincheck.test"}}}
+	api.paas = map[string]any{"id": 1, "name": "shop", "type": "php", "vhosts": []any{map[string]any{"name": "a.plugincheck.test"}}}
 	root := mkdirs(t, files.dir, "vhosts/default/htdocs")
 	s := files.settings()
 	plugintest.Run(t, plugintest.Suite{

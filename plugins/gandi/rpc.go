@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -75,12 +76,13 @@ func (c *rpc) call(ctx context.Context, repeatable bool, out any, method string,
 	if err != nil {
 		return fmt.Errorf("call %s: %w", method, err)
 	}
-	err = xmlrpc.Response(answer.Body).Err()
+	said := xmlrpc.Response(empty.ReplaceAll(answer.Body, []byte("<value><string></string></value>")))
+	err = said.Err()
 	if fault := (xmlrpc.FaultError{}); errors.As(err, &fault) {
 		return problemOf(method, fault)
 	}
 	if err == nil {
-		err = xmlrpc.Response(answer.Body).Unmarshal(out)
+		err = said.Unmarshal(out)
 	}
 	if err != nil {
 		p := sdk.Problemf(sdk.Internal, "call %s: the answer is not the XML-RPC that is documented: %w", method, err)
@@ -88,6 +90,10 @@ func (c *rpc) call(ctx context.Context, repeatable bool, out any, method string,
 	}
 	return nil
 }
+
+// empty is a value without a type, which is a string. The decoder would lose the
+// members that come after it.
+var empty = regexp.MustCompile(`<value>\s*</value>|<value\s*/>`)
 
 // problemOf reads a fault. Its text names object and cause: "Error on object :
 // OBJECT_APIKEY (CAUSE_NORIGHT) [...]".
