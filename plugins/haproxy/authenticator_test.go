@@ -26,7 +26,16 @@ func challenge(name, token string) sdk.Challenge {
 // visible says how a CA would see a challenge, on both families.
 func (p *proxy) visible(t *testing.T, c sdk.Challenge) string {
 	t.Helper()
-	var out []string
+	out := p.answers(t, c)
+	if out[0] != out[1] {
+		t.Errorf("%s: IPv4 gives %q, IPv6 %q", c.ID, out[0], out[1])
+	}
+	return out[0]
+}
+
+// answers are those of IPv4 and of IPv6.
+func (p *proxy) answers(t *testing.T, c sdk.Challenge) (out []string) {
+	t.Helper()
 	for _, address := range []string{loopback(p.web), loopback6(p.web)} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -44,10 +53,7 @@ func (p *proxy) visible(t *testing.T, c sdk.Challenge) string {
 			out = append(out, got)
 		}
 	}
-	if out[0] != out[1] {
-		t.Errorf("%s: IPv4 gives %q, IPv6 %q", c.ID, out[0], out[1])
-	}
-	return out[0]
+	return out
 }
 
 func performed(t *testing.T, h *haproxy, lineage string, challenges ...sdk.Challenge) *recorder {

@@ -287,7 +287,7 @@ func brokenByUs(t *testing.T, prefix string, reload bool) {
 		must(t, p.process.Process.Signal(syscall.SIGUSR2))
 		p.comesToShow(t, "default.test", leafOfFile(t, filepath.Join(p.certs(), "0-default.pem")))
 		eventually(t, "the new configuration is there", func() error {
-			if got := p.visible(t, challenge("a.test", "none")); got != "503" {
+			if got := p.answers(t, challenge("a.test", "none")); got[0] != "503" || got[1] != "503" {
 				return fmt.Errorf("it answers %s", got)
 			}
 			return nil
