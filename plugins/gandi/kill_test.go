@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -53,11 +54,14 @@ func mortal() {
 // number in a file. The file is removed, so that it happens once, and the step is
 // in a file beside it.
 type killer struct {
+	mu    sync.Mutex // steps come side by side
 	path  string
 	count int
 }
 
 func (f *killer) step(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.count++
 	text, err := os.ReadFile(f.path)
 	if n, bad := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || bad != nil || n != f.count {

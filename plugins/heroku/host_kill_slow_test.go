@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,11 +40,14 @@ func asPlugin() {
 // is killed, or "host N": the host before it. The file is removed, so that it
 // happens once, and what happened is in a file beside it.
 type killing struct {
+	mu    sync.Mutex // steps come side by side
 	path  string
 	count int
 }
 
 func (k *killing) step(what string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.count++
 	data, err := os.ReadFile(k.path)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -41,11 +42,14 @@ func TestMain(m *testing.M) {
 // The file is removed, so that it happens once, and what happened is in a file
 // beside it.
 type fault struct {
+	mu    sync.Mutex // steps come side by side
 	path  string
 	count int
 }
 
 func (f *fault) step(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.count++
 	data, err := os.ReadFile(f.path)
 	if err != nil {

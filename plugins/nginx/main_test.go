@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -40,6 +41,7 @@ const pluginName = "certwright-plugin-nginx"
 // finalised, and kill at the N-th step after that. What has happened is noted in
 // a file, so that it happens once.
 type fault struct {
+	mu     sync.Mutex // steps come side by side
 	path   string
 	plugin *nginx
 	count  int
@@ -49,6 +51,8 @@ type fault struct {
 const finalising = "finalise: write the title"
 
 func (f *fault) step(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if path, ok := strings.CutPrefix(what, "place: rename to "); ok && !strings.Contains(path, "/checkpoints/") {
 		f.last = path
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/certwright/certwright/sdk"
@@ -31,11 +32,14 @@ func asPlugin() {
 // is killed, or "host N": the host before it. The file is removed, so that it
 // happens once, and what happened is in a file beside it.
 type killing struct {
+	mu    sync.Mutex // steps come side by side
 	path  string
 	count int
 }
 
 func (k *killing) step(what string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.count++
 	data, err := os.ReadFile(k.path)
 	if err != nil {

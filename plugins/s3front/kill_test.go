@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -43,10 +44,11 @@ func runVictim(work string) error {
 	if err := json.Unmarshal([]byte(work), &v); err != nil {
 		return err
 	}
-	f, n := newFront(), 0
+	f := newFront()
+	var n atomic.Int64 // objects are put side by side
 	f.settings, f.patience = v.settings(), hasty
 	f.step = func(string) {
-		if n++; n == v.KillAt {
+		if n.Add(1) == int64(v.KillAt) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // the signal is on its way
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -34,11 +35,14 @@ func TestMain(m *testing.M) {
 // step, "host N" the host too. The file is removed, so that it happens once, and
 // what happened is in a file beside it.
 type fault struct {
+	mu    sync.Mutex // steps come side by side
 	path  string
 	count int
 }
 
 func (f *fault) step(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.count++
 	data, err := os.ReadFile(f.path)
 	if err != nil {
