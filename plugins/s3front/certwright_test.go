@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -55,6 +56,7 @@ func newHost(t *testing.T, prefix string, cloud *fake) *host {
 	h := &host{prefix: prefix, dir: t.TempDir(), ca: ca, cloud: cloud}
 	must(t, os.MkdirAll(h.path("etc"), 0o755))
 	must(t, os.WriteFile(h.path("ca.pem"), ca.TLSRoots(), 0o600))
+	plugintest.Left(t, h.dir, "*-secret_access_key", "*-session_token", "*-access_key_id", "plugins/certwright-plugin-*")
 	return h
 }
 
@@ -90,7 +92,7 @@ func (h *host) try(t *testing.T, args ...string) (string, error) {
 		all = append(all, "--plugin-dir", h.plugins)
 	}
 	out, err := exec.CommandContext(ctx, filepath.Join(h.prefix, "bin", "certwright"), all...).CombinedOutput()
-	return string(out), err
+	return plugintest.Printed(t, out), err
 }
 
 func (h *host) do(t *testing.T, args ...string) string {
@@ -115,7 +117,7 @@ func (h *host) leaf(t *testing.T) []byte {
 func TestCertificateThroughAWS(t *testing.T) {
 	cloud := start(t)
 	h := newHost(t, install(t), cloud)
-	one, two := cloud.open(""), cloud.open("session")
+	one, two := cloud.open(""), cloud.open(plugintest.Secret("session"))
 	cloud.bucket("first", one)
 	cloud.bucket("second", two)
 	cloud.names("first/www", "a.test", "www.a.test")

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // fake is AWS as far as it is needed: S3, CloudFront, ACM and IAM behind one
@@ -86,7 +88,7 @@ func (f *fake) open(token string) *account {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := &account{
-		id: fmt.Sprintf("%012d", len(f.accounts)+1), key: "AKIA" + rand.Text()[:16], secret: rand.Text() + "/+" + rand.Text(),
+		id: fmt.Sprintf("%012d", len(f.accounts)+1), key: "AKIA" + rand.Text()[:16], secret: plugintest.Mark + "/+" + rand.Text()[:22],
 		token: token, denied: map[string]bool{},
 	}
 	f.accounts = append(f.accounts, a)
