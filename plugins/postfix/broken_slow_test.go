@@ -52,6 +52,7 @@ func (h *host) hit(t *testing.T) string {
 // What smtpd tells its log only, while SMTP goes on without TLS, is noticed by
 // the same run and undone; and what "postfix check" finds, too.
 func TestBrokenByUs(t *testing.T) {
+	t.Parallel()
 	m := running(t)
 	h := newHost(t, install(t), m)
 	h.run(t)

@@ -113,6 +113,7 @@ func (h *host) run(t *testing.T) string {
 // Everything as a user has it: obtained, deployed, proven by STARTTLS, renewed
 // without a change of main.cf, and taken back.
 func TestCertificatesInPostfix(t *testing.T) {
+	t.Parallel()
 	m := running(t)
 	h := newHost(t, install(t), m)
 	old, before := []byte(read(t, m.path("old.pem"))), m.tree(t)

@@ -11,6 +11,7 @@ import (
 // The real binary, as it is released, beside a real Postfix. No file of its
 // holds a certificate: main.cf names those of the host.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "certwright-plugin-postfix")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, ".")
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")

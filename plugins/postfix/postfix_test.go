@@ -31,6 +31,7 @@ func (m *mailServer) value(t *testing.T, name string) string {
 // A certificate is deployed, renewed without a change of main.cf, and taken
 // back to the byte; a client sees each step.
 func TestDeployRenewRollBack(t *testing.T) {
+	t.Parallel()
 	m, state := running(t), t.TempDir()
 	p := m.plugin(t, state)
 	m.shows(t, []byte(read(t, m.path("old.pem"))))
@@ -80,6 +81,7 @@ func TestDeployRenewRollBack(t *testing.T) {
 
 // What is more secure than asked for stays, whatever way it is written.
 func TestNothingIsLowered(t *testing.T) {
+	t.Parallel()
 	m := configured(t)
 	m.set(t, `smtpd_tls_security_level = encrypt
 smtpd_tls_protocols = >=TLSv1.3
@@ -109,6 +111,7 @@ smtpd_tls_exclude_ciphers = CAMELLIA, anull
 
 // The modes leave alone what they name.
 func TestModes(t *testing.T) {
+	t.Parallel()
 	weak := "smtpd_tls_protocols =\nsmtp_tls_protocols =\nsmtp_tls_security_level =\nsmtpd_tls_security_level = none\n"
 	tests := map[string]struct {
 		change func(*settings)
@@ -149,6 +152,7 @@ func TestModes(t *testing.T) {
 // Options of services in master.cf are reported with service and value; nothing
 // is written then, and master.cf never.
 func TestOverrides(t *testing.T) {
+	t.Parallel()
 	m := running(t)
 	write(t, m.master(), read(t, m.master())+`127.0.0.1:10 inet n - n - - smtpd
   -o smtpd_tls_security_level=none -o smtpd_tls_protocols=>=TLSv1.2
@@ -186,6 +190,7 @@ relay unix - - n - - smtp -o { smtp_tls_protocols = !SSLv2 }
 
 // A Postfix that does not run is not started, and nothing is written.
 func TestNotRunning(t *testing.T) {
+	t.Parallel()
 	m := configured(t)
 	before := m.tree(t)
 	p := m.plugin(t, t.TempDir())
@@ -203,6 +208,7 @@ func TestNotRunning(t *testing.T) {
 // A configuration that was broken before is left alone, and one that is broken
 // afterwards fails the test.
 func TestBrokenConfiguration(t *testing.T) {
+	t.Parallel()
 	m := running(t)
 	p := m.plugin(t, t.TempDir())
 	must(t, p.Health(t.Context(), true))
@@ -236,6 +242,7 @@ func TestBrokenConfiguration(t *testing.T) {
 
 // postconf -e goes on in a last line that has no end.
 func TestLastLineWithoutEnd(t *testing.T) {
+	t.Parallel()
 	m := running(t)
 	write(t, m.main(), read(t, m.main())+"smtp_tls_loglevel = 1")
 	before := m.tree(t)
@@ -251,6 +258,7 @@ func TestLastLineWithoutEnd(t *testing.T) {
 // What was there is named when it goes, and stays where something else, in main.cf
 // or in master.cf, takes its value from it.
 func TestCertificatesInPlace(t *testing.T) {
+	t.Parallel()
 	m := configured(t)
 	m.set(t, "smtpd_tls_eccert_file = ${config_directory}/ec.pem\nsmtpd_tls_eckey_file = $smtpd_tls_eccert_file")
 	write(t, m.master(), read(t, m.master())+"relay unix - - n - - smtp -o smtp_tls_cert_file=$smtpd_tls_cert_file -o smtp_tls_key_file=/own.key\n")
@@ -283,6 +291,7 @@ func TestCertificatesInPlace(t *testing.T) {
 
 // A dry run shows the change and makes none.
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	m := running(t)
 	before := m.tree(t)
 	state := t.TempDir()
@@ -303,6 +312,7 @@ func TestDryRun(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
+	t.Parallel()
 	m := configured(t)
 	got, err := m.plugin(t, t.TempDir()).Names(t.Context())
 	must(t, err)
@@ -311,6 +321,7 @@ func TestNames(t *testing.T) {
 
 // Two certificates of certwright cannot be in the same place.
 func TestSecondCertificate(t *testing.T) {
+	t.Parallel()
 	m := running(t)
 	state := t.TempDir()
 	p := m.plugin(t, state)
