@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,8 +25,8 @@ import (
 // have been renewed by a timer long ago.
 const overdue = 0.2
 
-// Doctor looks for what will go wrong, and changes nothing. The error says that
-// something needs a hand.
+// Doctor looks for what will go wrong, and changes nothing but that each instance
+// gets its directory. The error says that something needs a hand.
 func Doctor(ctx context.Context, b Base) error {
 	s, err := store.OpenReadOnly(b.Config.StateDir)
 	if err != nil {
@@ -117,15 +118,22 @@ func (v *visit) plugins(ctx context.Context) {
 	v.add(doctor.Finding{Check: "plugins", Level: doctor.OK, Text: fmt.Sprintf("%d can be used, %d are", good, len(used))})
 }
 
-// instances says what this kernel enforces for each instance, and what is wrong
-// with its settings and secrets.
+// instances says what this kernel enforces for each instance, what is wrong with
+// its settings and secrets, and what it says of its health.
 func (v *visit) instances(ctx context.Context) {
 	k := sandbox.ThisKernel()
 	v.add(doctor.Kernel(k.Landlock, k.Seccomp))
 	var boxes []doctor.Box
+	var well []string
 	for _, i := range v.engine.Instances(ctx, v.requests, v.lineages) {
 		for _, err := range i.Errs {
 			v.once(doctor.Finding{Check: "settings", Level: doctor.Problem, Text: err.Error(), Hint: report.Hint(err)})
+		}
+		for _, err := range i.Ailing {
+			v.once(doctor.Finding{Check: "health", Level: doctor.Problem, Text: err.Error(), Hint: report.Hint(err)})
+		}
+		if len(i.Errs) == 0 && len(i.Ailing) == 0 && i.Refused == nil {
+			well = append(well, i.Name)
 		}
 		if i.Refused != nil {
 			v.once(doctor.Finding{Check: "sandbox", Level: doctor.Problem, Text: i.Refused.Error(), Hint: report.Hint(i.Refused)})
@@ -138,6 +146,10 @@ func (v *visit) instances(ctx context.Context) {
 				Instance: i.Name, For: i.For, Finding: doctor.Sandbox(i.Name, string(i.Sandbox.Level), i.Sandbox.Unconfined, can),
 			})
 		}
+	}
+	if len(well) > 0 {
+		slices.Sort(well) // certificates may use one with different settings
+		v.add(doctor.Finding{Check: "health", Level: doctor.OK, Text: "nothing is known to keep these from working: " + strings.Join(slices.Compact(well), ", ")})
 	}
 	v.add(doctor.Boxes(boxes)...)
 }

@@ -51,7 +51,9 @@ func (i *Instance) Hook() sdk.Hook { return i.client.Hook() }
 // Health asks whether the plugin could work now, deep with its credentials, and
 // how many calls are running.
 func (i *Instance) Health(ctx context.Context, deep bool) (problems []*sdk.Problem, inFlight int, err error) {
-	return i.client.Health(ctx, deep)
+	problems, inFlight, err = i.client.Health(ctx, deep)
+	i.maskAll(problems)
+	return problems, inFlight, err
 }
 
 // configure asks the running process what it is and hands the settings over.
@@ -78,15 +80,19 @@ func (i *Instance) configure(ctx context.Context, s Spec, stateDir string) error
 		return i.startError(err)
 	}
 	if len(problems) > 0 {
-		for _, p := range problems {
-			p.Summary, p.Detail, p.Hint = i.mask(p.Summary), i.mask(p.Detail), i.mask(p.Hint)
-		}
+		i.maskAll(problems)
 		return &SettingsError{Instance: s.Name, Plugin: s.Plugin, Problems: problems}
 	}
 	return nil
 }
 
 func (i *Instance) mask(s string) string { return i.host.masks.mask(s) }
+
+func (i *Instance) maskAll(problems []*sdk.Problem) {
+	for _, p := range problems {
+		p.Summary, p.Detail, p.Hint = i.mask(p.Summary), i.mask(p.Detail), i.mask(p.Hint)
+	}
+}
 
 // startError keeps an error that names the instance and its last words already.
 func (i *Instance) startError(err error) error {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/certwright/certwright/host/config"
 	"github.com/certwright/certwright/host/internal/model"
@@ -67,12 +70,18 @@ type Checked struct {
 	Refused error
 	// Errs are what else is wrong: its settings and secrets.
 	Errs []error
+	// Ailing is what the running plugin says of itself, its credentials tried.
+	Ailing []error
+
+	// spec is how it is started; nil: it cannot be.
+	spec *pluginhost.Spec
 }
 
 // Instances checks those that requests use, in the order in which they are met, and
 // then the others that are configured: settings, secrets and sandbox, and, if these
-// are in order, the plugin itself looks at its settings. One whose plugin cannot be
-// used is left out if a certificate needs it: that is told elsewhere.
+// are in order, the plugin itself looks at its settings, and then at what it works
+// with. One whose plugin cannot be used is left out if a certificate needs it: that
+// is told elsewhere.
 func (e *Engine) Instances(ctx context.Context, requests []model.Request, lineages map[string]model.Lineage) []Checked {
 	var out []Checked
 	seen, used := map[string]bool{}, map[string]bool{}
@@ -105,6 +114,17 @@ func (e *Engine) Instances(ctx context.Context, requests []model.Request, lineag
 		e.mask(model.Request{}, bound)
 		out = append(out, e.checked(ctx, i, bound, d, err, read))
 	}
+	var all errgroup.Group
+	all.SetLimit(atOnce)
+	for i, c := range out {
+		if c.spec != nil {
+			all.Go(func() error {
+				out[i].Ailing = e.ailing(ctx, *c.spec)
+				return nil
+			})
+		}
+	}
+	_ = all.Wait() // what is wrong is in the answers
 	return out
 }
 
@@ -129,8 +149,42 @@ func (e *Engine) checked(ctx context.Context, configured config.Instance, bound 
 	}
 	if err != nil {
 		c.Errs = append(c.Errs, err)
+		return c
 	}
+	s.ValidateOnly = false
+	c.spec = &s
 	return c
+}
+
+const (
+	// healthTimeout bounds what a plugin may take to try its credentials.
+	healthTimeout = 30 * time.Second
+	// atOnce is how many are asked at a time; each is a process.
+	atOnce = 8
+)
+
+// ailing asks an instance whether it could work now, with its credentials.
+func (e *Engine) ailing(ctx context.Context, s pluginhost.Spec) (errs []error) {
+	running, err := e.Plugins.Start(ctx, s)
+	if err != nil {
+		return []error{err}
+	}
+	asking, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	problems, _, err := running.Health(asking, true)
+	if err != nil && asking.Err() != nil && ctx.Err() == nil {
+		err = sdk.Hint(fmt.Errorf("it did not answer within %s", healthTimeout), "see whether what it works with can be reached")
+	}
+	for _, p := range problems {
+		errs = append(errs, fmt.Errorf("instance %s: %w", s.Name, p))
+	}
+	if err != nil {
+		errs = append(errs, fmt.Errorf("ask instance %s whether it could work: %w", s.Name, err))
+	}
+	if err := running.Stop(ctx); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
 }
 
 // secretReader fetches what a reference leads to.

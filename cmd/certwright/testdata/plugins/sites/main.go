@@ -52,6 +52,16 @@ func (s *sites) Configure(ctx context.Context, i sdk.Instance) error {
 	return nil
 }
 
+// Health fails by the word of the configuration; what "expired" says is found only
+// by trying the credentials.
+func (s *sites) Health(_ context.Context, deep bool) error {
+	text, err := os.ReadFile(s.settings.Config)
+	if err == nil && deep && bytes.Contains(text, []byte("expired")) {
+		err = sdk.Hint(sdk.Problemf(sdk.Credentials, "the token has expired"), "make another token")
+	}
+	return err
+}
+
 func (s *sites) Names(context.Context) ([]sdk.Site, error) {
 	text, err := os.ReadFile(s.settings.Config)
 	if err != nil {
