@@ -123,12 +123,7 @@ func (b Base) pluginHost(secrets *report.Secrets, lock pluginhost.Lock) *pluginh
 		level = hclog.Debug
 	}
 	plugins := pluginhost.New(pluginhost.Options{
-		Dirs:     b.searchPath(),
-		StateDir: filepath.Join(b.Config.StateDir, "plugins"),
-		Private:  []string{filepath.Join(b.Config.StateDir, "accounts"), filepath.Join(b.Config.StateDir, "journal")},
-		Shared: []string{
-			filepath.Join(b.Config.StateDir, "archive"), filepath.Join(b.Config.StateDir, "live"), filepath.Join(b.Config.StateDir, "deployed"),
-		},
+		Dirs:           b.searchPath(),
 		HostVersion:    b.Version,
 		NonInteractive: !b.Terminal.Interactive,
 		Quiet:          b.Terminal.Quiet,
@@ -136,7 +131,7 @@ func (b Base) pluginHost(secrets *report.Secrets, lock pluginhost.Lock) *pluginh
 		Redact:         secrets.Redact,
 		Lock:           lock,
 		Dev:            b.Dev,
-	})
+	}.Within(b.Config.StateDir))
 	plugins.Withhold(b.Config.SecretVariables()...)
 	return plugins
 }

@@ -96,7 +96,7 @@ func docsWorld(t *testing.T, work string) (env []string, httpPort, tlsPort int) 
 	}
 	// The web server of the pages has an address of its own, so that standalone
 	// can have the same port.
-	httpPort, tlsPort = reservePort(t), reservePort(t)
+	httpPort, tlsPort = plugintest.Port(t), plugintest.Port(t)
 	port := strconv.Itoa(httpPort)
 	site, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
 	if err != nil {

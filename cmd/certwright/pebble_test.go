@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // TestSeparatePebble obtains certificates from a Pebble and a DNS server that
@@ -31,8 +33,8 @@ func TestSeparatePebble(t *testing.T) {
 		t.Fatal(err)
 	}
 	certs := filepath.Join(strings.TrimSpace(string(source)), "test", "certs")
-	listen, management, dns := reservePort(t), reservePort(t), reservePort(t)
-	mgmt, web, alpn := reservePort(t), reservePort(t), reservePort(t)
+	listen, management, dns := plugintest.Port(t), plugintest.Port(t), plugintest.Port(t)
+	mgmt, web, alpn := plugintest.Port(t), plugintest.Port(t), plugintest.Port(t)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": local(listen), "managementListenAddress": local(management),
 		"certificate": certs + "/localhost/cert.pem", "privateKey": certs + "/localhost/key.pem",

@@ -166,17 +166,6 @@ func freePort(ts *testscript.TestScript, _ bool, names []string) {
 	}
 }
 
-// reservePort gives a port of 127.0.0.1 that is the test's until it ends.
-func reservePort(t *testing.T) int {
-	t.Helper()
-	port, release, err := plugintest.ReservePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(release)
-	return port
-}
-
 // checkMode is `mode FILE 0600`.
 func checkMode(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || neg {

@@ -4,12 +4,10 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // The host is killed at every step of what the plugin does for a renewal and for
@@ -31,7 +29,7 @@ func TestHostKilledAtEveryStep(t *testing.T) {
 			} {
 				p.settings = append(p.settings, "--set", "g."+key+"="+value)
 			}
-			p.mortal(t)
+			p.faulty = plugintest.NewFaulty(t, filepath.Join(p.dir, "plugins"), "gandi")
 			p.do(t, "run", "-a", "g", "-i", "g", "-d", "a.test")
 			shown := func() []byte {
 				all := api.hosts()
@@ -40,75 +38,34 @@ func TestHostKilledAtEveryStep(t *testing.T) {
 				}
 				return api.leaf(all[len(all)-1])
 			}
-			const most = 60
-			for n := 1; n <= most; n++ {
-				args, older := []string{"--force-renewal"}, shown()
-				if verb == "rollback" {
-					p.do(t, "renew", args...)
-					args = nil
-				}
-				before := shown()
-				step := p.killed(t, n, verb, args...)
-				if step == "" {
-					if n <= least {
-						t.Errorf("only %d steps", n-1)
-					}
-					if hosted := api.hosts(); len(hosted) != 1 {
-						t.Errorf("%v is hosted, want one certificate", hosted)
-					}
-					return
-				}
-				out, err := p.run(t, "renew")
-				if err != nil {
-					t.Errorf("the next run: %v\n%s", err, out)
-				}
-				now, want := shown(), older
-				if verb == "renew" && !bytes.Equal(now, before) {
-					want = p.leaf(t, "live/a.test")
-				}
-				if !bytes.Equal(now, want) {
-					t.Error("served is another certificate")
-				}
-				if t.Failed() {
-					t.Fatalf("killed at step %s\n%s", step, out)
-				}
+			var older, before []byte
+			work := []string{"--force-renewal"}
+			if verb == "rollback" {
+				work = nil
 			}
-			t.Errorf("more than %d steps", most)
+			p.faulty.EveryStep(t, "host", least, plugintest.Kill{
+				Before: func() {
+					older = shown()
+					if verb == "rollback" {
+						p.do(t, "renew", "--force-renewal")
+					}
+					before = shown()
+				},
+				Work: func() (string, error) { return p.run(t, verb, work...) },
+				Next: func() (string, error) { return p.run(t, "renew") },
+				Mended: func() {
+					now, want := shown(), older
+					if verb == "renew" && !bytes.Equal(now, before) {
+						want = p.leaf(t, "live/a.test")
+					}
+					if !bytes.Equal(now, want) {
+						t.Error("served is another certificate")
+					}
+				},
+			})
+			if hosted := api.hosts(); len(hosted) != 1 {
+				t.Errorf("%v is hosted, want one certificate", hosted)
+			}
 		})
 	}
-}
-
-// mortal has certwright run the test binary as the plugin.
-func (p *program) mortal(t *testing.T) {
-	t.Helper()
-	p.plugins = filepath.Join(p.dir, "plugins")
-	must(t, os.Mkdir(p.plugins, 0o755))
-	self, err := os.Executable()
-	must(t, err)
-	from, err := os.Open(self)
-	must(t, err)
-	defer func() { _ = from.Close() }()
-	to, err := os.OpenFile(filepath.Join(p.plugins, pluginName), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
-	must(t, err)
-	_, err = io.Copy(to, from)
-	must(t, errors.Join(err, to.Close()))
-}
-
-// killed runs certwright, which is killed at the n-th step; empty: there are
-// less steps, and it has done its work.
-func (p *program) killed(t *testing.T, n int, verb string, args ...string) (step string) {
-	t.Helper()
-	path := filepath.Join(p.plugins, "fault")
-	must(t, os.WriteFile(path, fmt.Append(nil, n), 0o600))
-	out, err := p.run(t, verb, args...)
-	text, missing := os.ReadFile(path + ".hit")
-	if missing == nil {
-		must(t, os.Remove(path+".hit"))
-		return string(text)
-	}
-	must(t, os.Remove(path))
-	if err != nil {
-		t.Fatalf("after %d steps: %v\n%s", n-1, err, out)
-	}
-	return ""
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -16,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -43,8 +42,8 @@ type host struct {
 	ca          *testca.CA
 	proxy       *proxy
 	settings    settings
-	// plugins is a directory with the plugin that can be made to fail.
-	plugins string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
 }
 
 func newHost(t *testing.T, prefix string, p *proxy, s settings) *host {
@@ -68,48 +67,14 @@ func (h *host) onlyIPv6(name string) {
 	h.ca.DNS().SetAAAA(name, netip.IPv6Loopback())
 }
 
-// faulty makes the host use the test binary as the plugin.
-func (h *host) faulty(t *testing.T) {
-	t.Helper()
-	h.plugins = filepath.Join(h.dir, "plugins")
-	must(t, os.Mkdir(h.plugins, 0o755))
-	self, err := os.Executable()
-	must(t, err)
-	from, err := os.Open(self)
-	must(t, err)
-	defer func() { _ = from.Close() }()
-	to, err := os.OpenFile(filepath.Join(h.plugins, pluginName), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
-	must(t, err)
-	_, err = io.Copy(to, from)
-	must(t, errors.Join(err, to.Close()))
-}
-
-func (h *host) fault(t *testing.T, format string, args ...any) {
-	t.Helper()
-	write(t, filepath.Join(h.plugins, "fault"), fmt.Sprintf(format, args...))
-}
-
-// hit says where the fault happened; empty: it did not, and will not.
-func (h *host) hit(t *testing.T) string {
-	t.Helper()
-	_ = os.Remove(filepath.Join(h.plugins, "fault"))
-	path := filepath.Join(h.plugins, "fault.hit")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	must(t, errors.Join(err, os.Remove(path)))
-	return string(data)
-}
-
 func (h *host) state() string { return filepath.Join(h.dir, "state") }
 
 // try runs certwright and gives all that it printed.
 func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	t.Helper()
 	all := []string{verb, "-n", "--config-dir", filepath.Join(h.dir, "etc"), "--state-dir", h.state()}
-	if h.plugins != "" {
-		all = append(all, "--plugin-dir", h.plugins)
+	if h.faulty != nil {
+		all = append(all, "--plugin-dir", h.faulty.Dir)
 	}
 	switch verb {
 	case "run", "certonly":
@@ -119,7 +84,7 @@ func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	}
 	s := h.settings
 	level := "required"
-	if s.Reload != "" || h.plugins != "" {
+	if s.Reload != "" || h.faulty != nil {
 		level = "off" // the command may need anything, and a fault is written down
 	}
 	for key, value := range map[string]string{
@@ -294,7 +259,7 @@ func brokenByUs(t *testing.T, prefix string, reload bool) {
 		})
 	}
 	h := newHost(t, prefix, p, settings)
-	h.faulty(t)
+	h.faulty = plugintest.NewFaulty(t, filepath.Join(h.dir, "plugins"), "haproxy")
 	h.do(t, "run", "-a", "haproxy", "-i", "haproxy", "-d", "a.test")
 	old := h.leaf(t, "live/a.test")
 	p.comesToShow(t, "a.test", old)
@@ -316,9 +281,9 @@ func brokenByUs(t *testing.T, prefix string, reload bool) {
 		if at == "test: " {
 			at = "finalise: write the title"
 		}
-		h.fault(t, "copy %s %s %s", broken, p.file("a.test"), at)
+		h.faulty.Set(t, "copy %s %s %s", broken, p.file("a.test"), at)
 		out, err := h.try(t, "renew", "--force-renewal")
-		if hit := h.hit(t); err == nil || hit == "" {
+		if hit := h.faulty.Hit(t); err == nil || hit == "" {
 			t.Errorf("%s: %q, %v\n%s", at, hit, err, out)
 		}
 		equal(t, []int{0}, w.end(t, old))

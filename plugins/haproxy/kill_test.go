@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // Plugin or host are killed at every step of what the plugin does: Perform,
@@ -40,7 +42,7 @@ func newKiller(t *testing.T, prefix, victim string, s setup) *killer {
 	t.Helper()
 	p := start(t, s)
 	k := &killer{host: newHost(t, prefix, p, p.settings(s)), victim: victim}
-	k.faulty(t)
+	k.faulty = plugintest.NewFaulty(t, filepath.Join(k.dir, "plugins"), "haproxy")
 	k.do(t, "run", "-a", "haproxy", "-i", "haproxy", "-d", "a.test")
 	return k
 }
@@ -59,7 +61,7 @@ func (k *killer) everyStep(t *testing.T, round func(*testing.T, int)) {
 	}()
 	for n := 1; n <= most; n++ {
 		round(t, n)
-		hit := k.hit(t)
+		hit := k.faulty.Hit(t)
 		if hit == "" {
 			if n <= least {
 				t.Errorf("only %d steps: %s", n-1, strings.Join(steps, "; "))
@@ -78,7 +80,7 @@ func (k *killer) everyStep(t *testing.T, round func(*testing.T, int)) {
 // first obtains and deploys another certificate.
 func (k *killer) first(t *testing.T, n int) {
 	name := fmt.Sprintf("n%d.test", n)
-	k.fault(t, "%s %d", k.victim, n)
+	k.faulty.Set(t, "%s %d", k.victim, n)
 	args := []string{"-a", "haproxy", "-i", "haproxy", "-d", name}
 	_, err := k.try(t, "run", args...)
 	if err != nil {
@@ -93,7 +95,7 @@ func (k *killer) first(t *testing.T, n int) {
 // renewal deploys the next version of the certificate that is there.
 func (k *killer) renewal(t *testing.T, n int) {
 	before := k.leaf(t, "live/a.test")
-	k.fault(t, "%s %d", k.victim, n)
+	k.faulty.Set(t, "%s %d", k.victim, n)
 	if out, err := k.try(t, "renew", "--force-renewal"); err != nil {
 		k.mended(t)
 		if after := k.leaf(t, "live/a.test"); !bytes.Equal(before, after) {
@@ -110,7 +112,7 @@ func (k *killer) renewal(t *testing.T, n int) {
 func (k *killer) rollback(t *testing.T, n int) {
 	before := leafOfFile(t, k.proxy.file("a.test"))
 	k.do(t, "renew", "--force-renewal")
-	k.fault(t, "%s %d", k.victim, n)
+	k.faulty.Set(t, "%s %d", k.victim, n)
 	_, err := k.try(t, "rollback")
 	k.mended(t)
 	now := leafOfFile(t, k.proxy.file("a.test"))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // victim is the work of a process that is killed at a step.
@@ -28,7 +29,12 @@ type victim struct {
 const victimEnv = "HEROKU_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
-	asPlugin()
+	if steps := plugintest.StartedAs("heroku"); steps != nil {
+		h := newHeroku()
+		h.step, h.pause = steps.At, time.Millisecond
+		sdk.Serve(declaration(h))
+		os.Exit(0)
+	}
 	if work := os.Getenv(victimEnv); work != "" {
 		if err := runVictim(work); err != nil {
 			fmt.Fprintln(os.Stderr, err)

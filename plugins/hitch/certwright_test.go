@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -42,13 +40,13 @@ type host struct {
 	prefix, dir string
 	ca          *testca.CA
 	proxy       *proxy
-	// plugins is a directory with the plugin that can be made to fail.
-	plugins string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
 }
 
 func newHost(t *testing.T, prefix string, p *proxy, sandbox string) *host {
 	t.Helper()
-	web := reserve(t)
+	web := plugintest.Port(t)
 	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: web})
 	must(t, err)
 	t.Cleanup(func() {
@@ -72,46 +70,12 @@ certificates:
 	return h
 }
 
-// faulty makes the host use the test binary as the plugin.
-func (h *host) faulty(t *testing.T) {
-	t.Helper()
-	h.plugins = filepath.Join(h.dir, "plugins")
-	must(t, os.Mkdir(h.plugins, 0o755))
-	self, err := os.Executable()
-	must(t, err)
-	from, err := os.Open(self)
-	must(t, err)
-	defer func() { _ = from.Close() }()
-	to, err := os.OpenFile(filepath.Join(h.plugins, pluginName), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
-	must(t, err)
-	_, err = io.Copy(to, from)
-	must(t, errors.Join(err, to.Close()))
-}
-
-func (h *host) fault(t *testing.T, format string, args ...any) {
-	t.Helper()
-	put(t, filepath.Join(h.plugins, "fault"), fmt.Sprintf(format, args...))
-}
-
-// hit says where the fault happened; empty: it did not, and will not.
-func (h *host) hit(t *testing.T) string {
-	t.Helper()
-	_ = os.Remove(filepath.Join(h.plugins, "fault"))
-	path := filepath.Join(h.plugins, "fault.hit")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	must(t, errors.Join(err, os.Remove(path)))
-	return string(data)
-}
-
 // try runs certwright and gives all that it printed.
 func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	t.Helper()
 	all := []string{verb, "-n", "--config-dir", filepath.Join(h.dir, "etc"), "--state-dir", filepath.Join(h.dir, "state")}
-	if h.plugins != "" {
-		all = append(all, "--plugin-dir", h.plugins)
+	if h.faulty != nil {
+		all = append(all, "--plugin-dir", h.faulty.Dir)
 	}
 	switch verb {
 	case "run":
@@ -148,9 +112,9 @@ func (h *host) breaks(t *testing.T, was, content []byte, at string) {
 	before := tree(t, h.proxy.dir)
 	broken := filepath.Join(h.dir, "broken.pem")
 	put(t, broken, content)
-	h.fault(t, "copy %s %s %s", broken, h.proxy.file("a.test"), at)
+	h.faulty.Set(t, "copy %s %s %s", broken, h.proxy.file("a.test"), at)
 	out, err := h.try(t, "renew", "--force-renewal")
-	if hit := h.hit(t); err == nil || hit == "" {
+	if hit := h.faulty.Hit(t); err == nil || hit == "" {
 		t.Errorf("%s: %q, %v\n%s", at, hit, err, out)
 	}
 	equal(t, before, tree(t, h.proxy.dir))
@@ -191,7 +155,7 @@ func TestCertificatesInHitch(t *testing.T) {
 // A file that is broken on the way is put back by the same run.
 func brokenOnTheWay(t *testing.T, prefix string) {
 	h := newHost(t, prefix, start(t), "off") // what breaks it is outside of the sandbox
-	h.faulty(t)
+	h.faulty = plugintest.NewFaulty(t, filepath.Join(h.dir, "plugins"), "hitch")
 	h.do(t, "run")
 	h.breaks(t, h.leaf(t), []byte("-----BEGIN CERTIFICATE-----\n"), "finalise: write the title")
 }

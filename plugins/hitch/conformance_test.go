@@ -11,7 +11,7 @@ import (
 // The real binary, as it is released, with a running hitch.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), pluginName)
+	binary := filepath.Join(t.TempDir(), "certwright-plugin-hitch")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, ".")
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

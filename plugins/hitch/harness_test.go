@@ -30,6 +30,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience is how long something that must happen may take on a busy machine.
@@ -59,7 +60,7 @@ func start(t *testing.T) *proxy {
 // write makes the files of a hitch that does not run.
 func write(t *testing.T) *proxy {
 	t.Helper()
-	p := &proxy{dir: t.TempDir(), port: reserve(t), backend: backend(t)}
+	p := &proxy{dir: t.TempDir(), port: plugintest.Port(t), backend: backend(t)}
 	p.config, p.pidfile, p.certs = filepath.Join(p.dir, "hitch.conf"), filepath.Join(p.dir, "hitch.pid"), filepath.Join(p.dir, "certs")
 	must(t, os.Mkdir(p.certs, 0o700))
 	put(t, filepath.Join(p.dir, "default.pem"), issue(t, "default.test").bundle())
@@ -158,21 +159,6 @@ func backend(t *testing.T) string {
 	go func() { _ = server.Serve(listener); close(served) }()
 	t.Cleanup(func() { _ = server.Close(); <-served })
 	return listener.Addr().String()
-}
-
-// reserve gives a port that nobody else gets as long as the test lasts: it stays
-// bound, and who listens on it sets SO_REUSEADDR as we do.
-func reserve(t *testing.T) int {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	must(t, err)
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	syscall.CloseOnExec(fd)
-	must(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
-	must(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	name, err := syscall.Getsockname(fd)
-	must(t, err)
-	return name.(*syscall.SockaddrInet4).Port
 }
 
 // certificate is one that the test has made.

@@ -6,10 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -44,13 +42,13 @@ type host struct {
 	prefix, dir string
 	ca          *testca.CA
 	server      *server
-	// plugins is a directory with the plugin that can be made to fail.
-	plugins string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
 }
 
 func newHost(t *testing.T, prefix string, s *server, sandbox string) *host {
 	t.Helper()
-	web := reserve(t)
+	web := plugintest.Port(t)
 	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: web})
 	must(t, err)
 	t.Cleanup(func() {
@@ -74,46 +72,12 @@ certificates:
 	return h
 }
 
-// faulty makes the host use the test binary as the plugin.
-func (h *host) faulty(t *testing.T) {
-	t.Helper()
-	h.plugins = filepath.Join(h.dir, "plugins")
-	must(t, os.Mkdir(h.plugins, 0o755))
-	self, err := os.Executable()
-	must(t, err)
-	from, err := os.Open(self)
-	must(t, err)
-	defer func() { _ = from.Close() }()
-	to, err := os.OpenFile(filepath.Join(h.plugins, pluginName), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
-	must(t, err)
-	_, err = io.Copy(to, from)
-	must(t, errors.Join(err, to.Close()))
-}
-
-func (h *host) fault(t *testing.T, format string, args ...any) {
-	t.Helper()
-	put(t, filepath.Join(h.plugins, "fault"), fmt.Sprintf(format, args...))
-}
-
-// hit says where the fault happened; empty: it did not, and will not.
-func (h *host) hit(t *testing.T) string {
-	t.Helper()
-	_ = os.Remove(filepath.Join(h.plugins, "fault"))
-	path := filepath.Join(h.plugins, "fault.hit")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	must(t, errors.Join(err, os.Remove(path)))
-	return string(data)
-}
-
 // try runs certwright and gives all that it printed.
 func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	t.Helper()
 	all := []string{verb, "-n", "--config-dir", filepath.Join(h.dir, "etc"), "--state-dir", filepath.Join(h.dir, "state")}
-	if h.plugins != "" {
-		all = append(all, "--plugin-dir", h.plugins)
+	if h.faulty != nil {
+		all = append(all, "--plugin-dir", h.faulty.Dir)
 	}
 	switch verb {
 	case "run":
@@ -150,9 +114,9 @@ func (h *host) breaks(t *testing.T, was []byte, file string, content any, at, sa
 	before := tree(t, filepath.Dir(h.server.config))
 	broken := filepath.Join(h.dir, "broken")
 	put(t, broken, content)
-	h.fault(t, "copy %s %s %s", broken, file, at)
+	h.faulty.Set(t, "copy %s %s %s", broken, file, at)
 	out, err := h.try(t, "renew", "--force-renewal")
-	if hit := h.hit(t); err == nil || hit == "" || !strings.Contains(out, say) {
+	if hit := h.faulty.Hit(t); err == nil || hit == "" || !strings.Contains(out, say) {
 		t.Errorf("%s: %q, %v\n%s", at, hit, err, out)
 	}
 	equal(t, before, tree(t, filepath.Dir(h.server.config)))
@@ -212,7 +176,7 @@ func TestCertificatesInIcecast(t *testing.T) {
 func brokenOnTheWay(t *testing.T, prefix string) {
 	s := start(t)
 	h := newHost(t, prefix, s, "off") // what breaks it is outside of the sandbox
-	h.faulty(t)
+	h.faulty = plugintest.NewFaulty(t, filepath.Join(h.dir, "plugins"), "icecast")
 	h.do(t, "run")
 	starts, shown := s.starts.Load(), h.leaf(t)
 	h.breaks(t, shown, s.bundle, "-----BEGIN CERTIFICATE-----\n", "finalise: write the title", "start without TLS")

@@ -28,6 +28,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience is how long something that must happen may take on a busy machine.
@@ -63,7 +64,7 @@ func prepare(t *testing.T) *server {
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o755))
-	s := &server{dir: dir, plain: reserve(t), tls: reserve(t)}
+	s := &server{dir: dir, plain: plugintest.Port(t), tls: plugintest.Port(t)}
 	// Icecast's user may write its logs and its pidfile, and nothing else.
 	logs := filepath.Join(dir, "log")
 	must(t, os.Mkdir(logs, 0o755))
@@ -185,21 +186,6 @@ func (s *server) comesToShow(t *testing.T, leaf []byte) {
 		}
 		return fmt.Errorf("somebody is there: %w", err)
 	})
-}
-
-// reserve gives a port that nobody else gets as long as the test lasts: it stays
-// bound, and who listens on it sets SO_REUSEADDR as we do.
-func reserve(t *testing.T) int {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	must(t, err)
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	syscall.CloseOnExec(fd)
-	must(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
-	must(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	name, err := syscall.Getsockname(fd)
-	must(t, err)
-	return name.(*syscall.SockaddrInet4).Port
 }
 
 // certificate is one that the test has made.

@@ -5,8 +5,9 @@ package main
 import (
 	"bytes"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // Plugin or host are killed at every step of what the plugin does for a renewal
@@ -25,41 +26,31 @@ func TestKilledAtEveryStep(t *testing.T) {
 				t.Parallel()
 				s := start(t)
 				h := newHost(t, prefix, s, "off")
-				h.faulty(t)
+				h.faulty = plugintest.NewFaulty(t, filepath.Join(h.dir, "plugins"), "icecast")
 				h.do(t, "run")
 				least := map[string]int{"renewal": 10, "rollback": 6}[what]
-				const most = 100
-				for n := 1; n <= most; n++ {
-					if what == "rollback" {
-						h.do(t, "renew", "--force-renewal")
-					}
-					before := leafOfFile(t, s.bundle)
-					h.fault(t, "%s %d", victim, n)
-					out, err := act(t, h)
-					at := h.hit(t)
-					if at == "" {
-						if err != nil || n <= least {
-							t.Errorf("after %d steps: %v\n%s", n-1, err, out)
+				var before []byte
+				h.faulty.EveryStep(t, victim, least, plugintest.Kill{
+					Before: func() {
+						if what == "rollback" {
+							h.do(t, "renew", "--force-renewal")
 						}
-						return
-					}
-					if again, err := h.try(t, "renew"); err != nil {
-						t.Errorf("the next run: %v\n%s\n%s", err, again, out)
-					}
-					now := leafOfFile(t, s.bundle)
-					if what == "renewal" && !bytes.Equal(now, before) && !bytes.Equal(now, h.leaf(t)) {
-						t.Error("neither the old certificate nor the new one is in place")
-					}
-					s.comesToShow(t, now)
-					must(t, plugin(t, s.settings(), t.TempDir()).ConfigTest(t.Context(), &recorder{}))
-					if left, err := filepath.Glob(filepath.Join(filepath.Dir(s.config), ".*")); err != nil || len(left) > 0 {
-						t.Errorf("left on disk: %q %v", left, err)
-					}
-					if t.Failed() {
-						t.Fatalf("killed at step %s\n%s", at, strings.TrimSpace(out))
-					}
-				}
-				t.Errorf("more than %d steps", most)
+						before = leafOfFile(t, s.bundle)
+					},
+					Work: func() (string, error) { return act(t, h) },
+					Next: func() (string, error) { return h.try(t, "renew") },
+					Mended: func() {
+						now := leafOfFile(t, s.bundle)
+						if what == "renewal" && !bytes.Equal(now, before) && !bytes.Equal(now, h.leaf(t)) {
+							t.Error("neither the old certificate nor the new one is in place")
+						}
+						s.comesToShow(t, now)
+						must(t, plugin(t, s.settings(), t.TempDir()).ConfigTest(t.Context(), &recorder{}))
+						if left, err := filepath.Glob(filepath.Join(filepath.Dir(s.config), ".*")); err != nil || len(left) > 0 {
+							t.Errorf("left on disk: %q %v", left, err)
+						}
+					},
+				})
 			})
 		}
 	}
@@ -69,7 +60,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 // Icecast's user cannot read, with which it starts without TLS.
 func TestUnreadableBundle(t *testing.T) {
 	h := newHost(t, install(t), start(t), "off")
-	h.faulty(t)
+	h.faulty = plugintest.NewFaulty(t, filepath.Join(h.dir, "plugins"), "icecast")
 	h.do(t, "run")
 	h.breaks(t, h.leaf(t), h.server.bundle, issue(t, "a.test", "www.a.test").bundle(), "restart", "Invalid cert file")
 }

@@ -152,9 +152,8 @@ type program struct {
 	ca          *testca.CA
 	settings    []string
 	secrets     int
-	// plugins is a directory with the plugin that can be killed; empty: that of
-	// the installation.
-	plugins string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
 }
 
 func newProgram(t *testing.T, prefix string, httpPort int) *program {
@@ -193,8 +192,8 @@ func (p *program) run(t *testing.T, verb string, args ...string) (string, error)
 	case "renew":
 		all = append(all, "--ca-bundle", filepath.Join(p.dir, "ca.pem"))
 	}
-	if p.plugins != "" {
-		all = append(all, "--plugin-dir", p.plugins)
+	if p.faulty != nil {
+		all = append(all, "--plugin-dir", p.faulty.Dir)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()

@@ -6,22 +6,16 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // The test binary is run again as a plugin process that kills itself at the
 // n-th step, for every n.
 const killEnv = "PLESK_TEST_KILL"
-
-// pluginName is what the test binary is called where certwright runs it.
-const pluginName = "certwright-plugin-plesk"
 
 type victim struct {
 	Server, CAFile, Filemng string
@@ -33,9 +27,9 @@ type victim struct {
 }
 
 func mortal() {
-	if filepath.Base(os.Args[0]) == pluginName {
+	if steps := plugintest.StartedAs("plesk"); steps != nil {
 		x := newPlesk()
-		x.step = (&killer{path: filepath.Join(filepath.Dir(os.Args[0]), "fault")}).step
+		x.step = steps.At
 		sdk.Serve(declaration(x))
 		os.Exit(0)
 	}
@@ -48,30 +42,6 @@ func mortal() {
 		os.Exit(1)
 	}
 	os.Exit(0)
-}
-
-// killer kills the host and this process, its plugin, at the step that is the
-// number in a file. The file is removed, so that it happens once, and the step is
-// in a file beside it.
-type killer struct {
-	mu    sync.Mutex // steps come side by side
-	path  string
-	count int
-}
-
-func (f *killer) step(what string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count++
-	text, err := os.ReadFile(f.path)
-	if n, bad := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || bad != nil || n != f.count {
-		return
-	}
-	_ = os.WriteFile(f.path+".hit", fmt.Appendf(nil, "%d %s", f.count, what), 0o600)
-	_ = os.Remove(f.path)
-	_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {} // the signal is on its way
 }
 
 func (v victim) settings() settings {

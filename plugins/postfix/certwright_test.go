@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/host/testca"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // install gives the directory that the built tree is installed in.
@@ -38,8 +39,8 @@ type host struct {
 	prefix, dir string
 	ca          *testca.CA
 	mail        *mailServer
-	// plugins is a directory with the plugin that can be made to fail.
-	plugins string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
 }
 
 func newHost(t *testing.T, prefix string, m *mailServer) *host {
@@ -75,8 +76,8 @@ func (h *host) state() string { return filepath.Join(h.dir, "state") }
 func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	t.Helper()
 	all := []string{verb, "-n", "--config-dir", filepath.Join(h.dir, "etc"), "--state-dir", h.state()}
-	if h.plugins != "" {
-		all = append(all, "--plugin-dir", h.plugins)
+	if h.faulty != nil {
+		all = append(all, "--plugin-dir", h.faulty.Dir)
 	}
 	if verb == "run" {
 		all = append(all, "--agree-tos")

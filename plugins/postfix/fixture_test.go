@@ -30,6 +30,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience is how long something that must happen may take on a busy machine.
@@ -192,23 +193,10 @@ func (m *mailServer) tree(t *testing.T) map[string]string {
 	return out
 }
 
-// reserve gives an address that nobody else gets as long as the test lasts: it
-// stays bound, and who listens on it sets SO_REUSEADDR as we do.
+// reserve gives an address that is the test's until it ends.
 func reserve(t *testing.T) string {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	must(t, err)
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	syscall.CloseOnExec(fd)
-	must(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
-	must(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	got, err := syscall.Getsockname(fd)
-	must(t, err)
-	v4, ok := got.(*syscall.SockaddrInet4)
-	if !ok {
-		t.Fatalf("the socket has the address %v", got)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", v4.Port)
+	return fmt.Sprintf("127.0.0.1:%d", plugintest.Port(t))
 }
 
 // served gives the leaf that is shown, by STARTTLS or at once.

@@ -3,10 +3,10 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // Plugin or host are killed at every step of what the plugin does for a renewal
@@ -20,8 +20,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 			t.Run(victim+"-"+verb, func(t *testing.T) {
 				t.Parallel()
 				h := newHost(t, prefix, running(t))
-				h.faulty(t)
-				write(t, filepath.Join(h.plugins, "fault.confined"), "") // quicker, and how it runs mostly
+				h.fails(t)
+				write(t, filepath.Join(h.faulty.Dir, "confined"), "") // quicker, and how it runs mostly
 				h.do(t, "run", "-a", "standalone", "-i", "postfix", "-d", "mail.a.test")
 				h.killedAtEveryStep(t, victim, verb)
 			})
@@ -33,44 +33,35 @@ func (h *host) killedAtEveryStep(t *testing.T, victim, verb string) {
 	t.Helper()
 	deployed := read(t, h.mail.main())
 	least := map[string]int{"renew": 12, "rollback": 6}[verb]
-	const most = 100
-	for n := 1; n <= most; n++ {
-		// Somebody has edited it, so that there is something to write.
-		h.mail.set(t, "smtpd_tls_auth_only = no")
-		edited := read(t, h.mail.main())
-		args := []string{"--force-renewal"}
-		if verb == "rollback" {
-			h.do(t, "renew", args...)
-			args = nil
-		}
-		h.fault(t, fmt.Sprint(victim, " ", n))
-		out, err := h.try(t, verb, args...)
-		at := h.hit(t)
-		if at == "" {
-			if err != nil || n <= least {
-				t.Errorf("after %d steps: %v\n%s", n-1, err, out)
-			}
-			want := map[string]string{"renew": deployed, "rollback": edited}[verb]
-			equal(t, want, read(t, h.mail.main()))
-			h.mail.shows(t, h.leaf(t, "deployed/postfix/mail.a.test"))
-			return
-		}
-		if again, err := h.try(t, "renew"); err != nil {
-			t.Errorf("the next run: %v\n%s\n%s", err, again, out)
-		}
-		if now := read(t, h.mail.main()); now != edited && now != deployed {
-			t.Errorf("main.cf is neither the old nor the new one:\n%s", now)
-		}
-		h.mail.shows(t, h.leaf(t, "deployed/postfix/mail.a.test"))
-		for _, pattern := range []string{h.mail.path("etc/.*"), filepath.Join(h.state(), "plugins/postfix/edit")} {
-			if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
-				t.Errorf("left on disk: %q %v", left, err)
-			}
-		}
-		if t.Failed() {
-			t.Fatalf("killed at step %s\n%s", at, strings.TrimSpace(out))
-		}
-		t.Logf("killed at step %s", at)
+	var edited string
+	work := []string{"--force-renewal"}
+	if verb == "rollback" {
+		work = nil
 	}
-	t.Errorf("more than %d steps", most)
+	h.faulty.EveryStep(t, victim, least, plugintest.Kill{
+		Before: func() {
+			// Somebody has edited it, so that there is something to write.
+			h.mail.set(t, "smtpd_tls_auth_only = no")
+			edited = read(t, h.mail.main())
+			if verb == "rollback" {
+				h.do(t, "renew", "--force-renewal")
+			}
+		},
+		Work: func() (string, error) { return h.try(t, verb, work...) },
+		Next: func() (string, error) { return h.try(t, "renew") },
+		Mended: func() {
+			if now := read(t, h.mail.main()); now != edited && now != deployed {
+				t.Errorf("main.cf is neither the old nor the new one:\n%s", now)
+			}
+			h.mail.shows(t, h.leaf(t, "deployed/postfix/mail.a.test"))
+			for _, pattern := range []string{h.mail.path("etc/.*"), filepath.Join(h.state(), "plugins/postfix/edit")} {
+				if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
+					t.Errorf("left on disk: %q %v", left, err)
+				}
+			}
+		},
+	})
+	want := map[string]string{"renew": deployed, "rollback": edited}[verb]
+	equal(t, want, read(t, h.mail.main()))
+	h.mail.shows(t, h.leaf(t, "deployed/postfix/mail.a.test"))
 }

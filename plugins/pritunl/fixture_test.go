@@ -23,13 +23,19 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // patience is how long something that must happen may take on a busy machine.
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	asPlugin()
+	if steps := plugintest.StartedAs("pritunl"); steps != nil {
+		p := newPritunl()
+		p.step = steps.At
+		sdk.Serve(declaration(p))
+		os.Exit(0)
+	}
 	mortal()
 	// Pebble's validator is never stopped.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))

@@ -4,45 +4,14 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/certwright/certwright/sdk/plugintest"
 )
-
-// faulty makes the host use the test binary as the plugin.
-func (h *host) faulty(t *testing.T) {
-	t.Helper()
-	h.plugins = filepath.Join(h.dir, "plugins")
-	must(t, os.Mkdir(h.plugins, 0o755))
-	self, err := os.Executable()
-	must(t, err)
-	from, err := os.Open(self)
-	must(t, err)
-	defer func() { _ = from.Close() }()
-	to, err := os.OpenFile(filepath.Join(h.plugins, pluginName), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
-	must(t, err)
-	_, err = io.Copy(to, from)
-	must(t, errors.Join(err, to.Close()))
-}
-
-// hit says where the kill happened; empty: it did not, and will not.
-func (h *host) hit(t *testing.T) string {
-	t.Helper()
-	_ = os.Remove(filepath.Join(h.plugins, "fault"))
-	path := filepath.Join(h.plugins, "fault.hit")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	must(t, errors.Join(err, os.Remove(path)))
-	return string(data)
-}
 
 // Plugin or host are killed at every step of what the plugin does for a renewal
 // and for a rollback. The next run mends it: Pritunl serves the old certificate or
@@ -63,45 +32,38 @@ func TestHostKilledAtEveryStep(t *testing.T) {
     settings: {endpoint: "%s", api_token: %s, api_secret: {file: %s}, ca_file: %s}
 `, f.server.URL, goodToken, filepath.Join(filepath.Dir(f.caFile), "secret"), f.caFile))
 				write(t, filepath.Join(filepath.Dir(f.caFile), "secret"), goodSecret+"\n")
-				h.faulty(t)
+				h.faulty = plugintest.NewFaulty(t, filepath.Join(h.dir, "plugins"), "pritunl")
 				h.do(t, "run", "-a", "standalone", "-i", "pritunl", "-d", "vpn.a.test,www.a.test")
 				ours := []string{f.has("server_key")}
-				for n := 1; ; n++ {
-					if what == "rollback" {
-						h.do(t, "renew", "--force-renewal")
-						ours = append(ours, f.has("server_key"))
-					}
-					before := f.has("server_key")
-					write(t, filepath.Join(h.plugins, "fault"), fmt.Sprintf("%s %d", victim, n))
-					out, err := map[string]func() (string, error){
-						"renewal":  func() (string, error) { return h.try(t, "renew", "--force-renewal") },
-						"rollback": func() (string, error) { return h.try(t, "rollback") },
-					}[what]()
-					at := h.hit(t)
-					if at == "" {
-						if err != nil || n <= least {
-							t.Errorf("after %d steps: %v\n%s", n-1, err, out)
-						}
-						break
-					}
-					if again, err := h.try(t, "renew"); err != nil {
-						t.Errorf("the next run: %v\n%s\n%s", err, again, out)
-					}
-					now := f.has("server_key")
-					switch newest := strings.TrimSpace(h.live(t, "vpn.a.test", "privkey.pem")); {
-					case what == "renewal" && now != before && now != newest:
-						t.Error("Pritunl has neither the old key nor the new one")
-					case what == "rollback" && !slices.Contains(ours, now):
-						t.Error("Pritunl has a key that it never had")
-					}
-					ours = append(ours, now)
-					pair, err := tls.X509KeyPair([]byte(f.has("server_cert")), []byte(now))
-					must(t, err)
-					equal(t, printOfPair(pair), printOfShown(t, f.address()))
-					if t.Failed() {
-						t.Fatalf("killed at step %s\n%s", at, out)
-					}
+				work := []string{"renew", "--force-renewal"}
+				if what == "rollback" {
+					work = []string{"rollback"}
 				}
+				var before string
+				h.faulty.EveryStep(t, victim, least, plugintest.Kill{
+					Before: func() {
+						if what == "rollback" {
+							h.do(t, "renew", "--force-renewal")
+							ours = append(ours, f.has("server_key"))
+						}
+						before = f.has("server_key")
+					},
+					Work: func() (string, error) { return h.try(t, work[0], work[1:]...) },
+					Next: func() (string, error) { return h.try(t, "renew") },
+					Mended: func() {
+						now := f.has("server_key")
+						switch newest := strings.TrimSpace(h.live(t, "vpn.a.test", "privkey.pem")); {
+						case what == "renewal" && now != before && now != newest:
+							t.Error("Pritunl has neither the old key nor the new one")
+						case what == "rollback" && !slices.Contains(ours, now):
+							t.Error("Pritunl has a key that it never had")
+						}
+						ours = append(ours, now)
+						pair, err := tls.X509KeyPair([]byte(f.has("server_cert")), []byte(now))
+						must(t, err)
+						equal(t, printOfPair(pair), printOfShown(t, f.address()))
+					},
+				})
 				if what == "renewal" { // more were deployed than checkpoints are kept
 					h.do(t, "rollback")
 					equal(t, ours[len(ours)-1], f.has("server_key"))

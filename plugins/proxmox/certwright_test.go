@@ -33,37 +33,18 @@ func install(t *testing.T) string {
 	return prefix
 }
 
-// reserve gives a port that nobody else gets as long as the test lasts: it stays
-// bound, and who listens on it sets SO_REUSEADDR as we do.
-func reserve(t *testing.T) int {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	must(t, err)
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	syscall.CloseOnExec(fd)
-	must(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
-	must(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	got, err := syscall.Getsockname(fd)
-	must(t, err)
-	v4, ok := got.(*syscall.SockaddrInet4)
-	if !ok {
-		t.Fatalf("the socket has the address %v", got)
-	}
-	return v4.Port
-}
-
 // host is certwright with a state of its own.
 type host struct {
 	prefix, dir string
-	// plugins is a directory with the plugin that can be killed; empty: none.
-	plugins string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
 }
 
 // newHost makes one whose configuration has the instances standalone and what is
 // given.
 func newHost(t *testing.T, prefix, instances string) *host {
 	t.Helper()
-	port := reserve(t)
+	port := plugintest.Port(t)
 	ca, err := testca.Start(t.Context(), testca.Options{HTTPPort: port})
 	must(t, err)
 	t.Cleanup(func() { must(t, ca.Close()) })
@@ -89,8 +70,8 @@ func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	if verb == "run" || verb == "renew" {
 		all = append(all, "--ca-bundle", filepath.Join(h.dir, "ca.pem"))
 	}
-	if h.plugins != "" {
-		all = append(all, "--plugin-dir", h.plugins)
+	if h.faulty != nil {
+		all = append(all, "--plugin-dir", h.faulty.Dir)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()

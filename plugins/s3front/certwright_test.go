@@ -40,8 +40,8 @@ type host struct {
 	prefix, dir string
 	ca          *testca.CA
 	cloud       *fake
-	// plugins is a directory with the plugin that can be killed; empty: none.
-	plugins string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
 }
 
 func newHost(t *testing.T, prefix string, cloud *fake) *host {
@@ -88,8 +88,8 @@ func (h *host) try(t *testing.T, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	all := append([]string{args[0], "-n", "--config-dir", h.path("etc"), "--state-dir", h.path("state")}, args[1:]...)
-	if h.plugins != "" {
-		all = append(all, "--plugin-dir", h.plugins)
+	if h.faulty != nil {
+		all = append(all, "--plugin-dir", h.faulty.Dir)
 	}
 	out, err := exec.CommandContext(ctx, filepath.Join(h.prefix, "bin", "certwright"), all...).CombinedOutput()
 	return plugintest.Printed(t, out), err

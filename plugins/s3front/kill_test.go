@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/plugintest"
 )
 
 // victim is the work of a process that is killed at a step.
@@ -28,7 +29,12 @@ type victim struct {
 const victimEnv = "S3FRONT_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
-	asPlugin()
+	if steps := plugintest.StartedAs("s3front"); steps != nil {
+		f := newFront()
+		f.step, f.patience = steps.At, hasty
+		sdk.Serve(declaration(f))
+		os.Exit(0)
+	}
 	if work := os.Getenv(victimEnv); work != "" {
 		if err := runVictim(work); err != nil {
 			fmt.Fprintln(os.Stderr, err)

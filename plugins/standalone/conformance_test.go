@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	web, alpn := freePort(t), freePort(t)
+	web, alpn := plugintest.Port(t), plugintest.Port(t)
 	plugintest.Run(t, plugintest.Suite{
 		Binary:      binary,
 		Settings:    map[string]any{"http_port": web, "tls_port": alpn, "address": "127.0.0.1"},

@@ -28,7 +28,7 @@ import (
 func onLoopback(t *testing.T) *standalone {
 	t.Helper()
 	s := newStandalone()
-	s.settings = settings{HTTPPort: freePort(t), TLSPort: freePort(t), Address: "127.0.0.1"}
+	s.settings = settings{HTTPPort: plugintest.Port(t), TLSPort: plugintest.Port(t), Address: "127.0.0.1"}
 	if err := s.Configure(t.Context(), sdk.Instance{Name: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -40,17 +40,6 @@ func onLoopback(t *testing.T) *standalone {
 		}
 	})
 	return s
-}
-
-// freePort is one that nobody is given until the test ends.
-func freePort(t *testing.T) int {
-	t.Helper()
-	port, release, err := plugintest.ReservePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(release)
-	return port
 }
 
 func httpChallenge(token string) sdk.Challenge {

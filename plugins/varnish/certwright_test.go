@@ -41,9 +41,9 @@ type host struct {
 	prefix, dir string
 	ca          *testca.CA
 	cache       *cache
-	// plugins is a directory with the plugin that can be killed.
-	plugins string
-	set     []string
+	// faulty is the plugin that can be made to fail; nil: the one that is installed.
+	faulty *plugintest.Faulty
+	set    []string
 }
 
 func newHost(t *testing.T, prefix string, c *cache) *host {
@@ -72,8 +72,8 @@ func (h *host) try(t *testing.T, verb string, args ...string) (string, error) {
 	t.Helper()
 	all := []string{verb, "-n", "--config-dir", filepath.Join(h.dir, "etc"), "--state-dir", filepath.Join(h.dir, "state"),
 		"--ca-bundle", filepath.Join(h.dir, "ca.pem")}
-	if h.plugins != "" {
-		all = append(all, "--plugin-dir", h.plugins)
+	if h.faulty != nil {
+		all = append(all, "--plugin-dir", h.faulty.Dir)
 	}
 	if verb == "certonly" {
 		all = append(all, "--agree-tos", "--server", h.ca.DirectoryURL())
@@ -135,7 +135,7 @@ certificates:
 	})
 	t.Run("a backend of the VCL", func(t *testing.T) {
 		t.Parallel()
-		port := freePort(t)
+		port := plugintest.Port(t)
 		c := start(t, fromReadme(t, port), nil)
 		h := newHost(t, prefix, c)
 		h.set = []string{fmt.Sprint("varnish.listen=", port), "varnish.sandbox=required"}
@@ -176,19 +176,4 @@ func fromReadme(t *testing.T, port int) string {
 	}
 	vcl = strings.Replace(vcl, `.port = "8402"`, fmt.Sprintf(".port = \"%d\"", port), 1)
 	return strings.Replace(vcl, `.host = "127.0.0.1"; .port = "8080";`, "ORIGIN", 1)
-}
-
-// freePort gives a port that nobody else gets as long as the test lasts: it
-// stays bound on an address that nobody asks for.
-func freePort(t *testing.T) int {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	must(t, err)
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	syscall.CloseOnExec(fd)
-	must(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
-	must(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	name, err := syscall.Getsockname(fd)
-	must(t, err)
-	return name.(*syscall.SockaddrInet4).Port
 }

@@ -7,8 +7,9 @@ import (
 )
 
 // ReservePort keeps a port of 127.0.0.1 for a plugin or a server that a test
-// starts, until release: a socket that is bound and does not listen. Whoever binds with SO_REUSEADDR, as servers do,
-// may have it; the kernel gives it to nobody else meanwhile.
+// starts, until release: a socket that is bound and does not listen. Whoever binds
+// with SO_REUSEADDR, as servers do, may have it; the kernel gives it to nobody else
+// meanwhile.
 func ReservePort() (port int, release func(), err error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

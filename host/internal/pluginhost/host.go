@@ -44,6 +44,19 @@ type Options struct {
 	Dev Dev
 }
 
+// Within fills in which directories an installation's state directory has for
+// plugins, keeps from them, and shares with those that may read all.
+func (o Options) Within(state string) Options {
+	at := func(names ...string) (paths []string) {
+		for _, name := range names {
+			paths = append(paths, filepath.Join(state, name))
+		}
+		return paths
+	}
+	o.StateDir, o.Private, o.Shared = filepath.Join(state, "plugins"), at("accounts", "journal"), at("archive", "live", "deployed")
+	return o
+}
+
 // Lock says which binaries may run, and what they were granted.
 type Lock interface {
 	// Verify has the last word on a binary that the trust rule allows. It reads

@@ -94,10 +94,9 @@ func newKitWorld(t *testing.T, level sandbox.Level) *kitWorld {
 	}
 	t.Cleanup(func() { _ = w.granted.Close() })
 	w.Host = New(Options{
-		Dirs: []string{w.plugins}, StateDir: filepath.Join(base, "state", "plugins"), HostVersion: "test",
-		Private: []string{filepath.Join(base, "state", "accounts")},
-		Log:     hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Trace}),
-	})
+		Dirs: []string{w.plugins}, HostVersion: "test",
+		Log: hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Trace}),
+	}.Within(filepath.Join(base, "state")))
 	w.limits.describe, w.limits.start, w.limits.configure = time.Minute, time.Minute, time.Minute
 	t.Cleanup(func() {
 		if err := w.Close(context.Background()); err != nil {

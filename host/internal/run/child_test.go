@@ -99,11 +99,7 @@ func (c command) work(ctx context.Context) (err error) {
 	}
 	j.OnRecord(func(what string) { s.at("journal: " + what) })
 	secrets := &report.Secrets{}
-	plugins := pluginhost.New(pluginhost.Options{
-		Dirs: []string{c.Plugins}, StateDir: filepath.Join(state, "plugins"), HostVersion: "test",
-		Private: []string{filepath.Join(state, "accounts"), filepath.Join(state, "journal")},
-		Shared:  []string{filepath.Join(state, "archive"), filepath.Join(state, "live"), filepath.Join(state, "deployed")},
-	})
+	plugins := pluginhost.New(pluginhost.Options{Dirs: []string{c.Plugins}, HostVersion: "test"}.Within(state))
 	terminal := &report.Terminal{Out: os.Stdout, Err: s, Verbose: true}
 	e := &Engine{
 		Config: cfg, Store: disk, Journal: j, Plugins: plugins, Terminal: terminal, Secrets: secrets,

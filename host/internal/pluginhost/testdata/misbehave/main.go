@@ -63,9 +63,7 @@ func describe(name string) {
 	out := os.NewFile(1, "stdout")
 	switch name {
 	case "describe-hangs":
-		for {
-			time.Sleep(time.Hour)
-		}
+		hang()
 	case "describe-garbage":
 		fmt.Fprintln(out, "hello, I am a plugin")
 		os.Exit(0)
@@ -115,15 +113,11 @@ func misbehave(name string) {
 		os.Exit(4)
 	case "hangs":
 		fmt.Fprintln(os.Stderr, "waiting for the moon")
-		for {
-			time.Sleep(time.Hour)
-		}
+		hang()
 	case "closes":
 		_ = out.Close()
 		_ = os.Stdout.Close()
-		for {
-			time.Sleep(time.Hour)
-		}
+		hang()
 	case "v99":
 		pretend(out, "1|99|unix|%s|grpc|%s")
 	case "core2":
@@ -181,9 +175,18 @@ func certificate() string {
 func pretend(out *os.File, line string) {
 	listen()
 	fmt.Fprintf(out, line+"\n", socket(), certificate())
-	for {
-		time.Sleep(time.Hour)
+	hang()
+}
+
+// hang waits for what never comes: the host has to end this process.
+func hang() {
+	never, open, err := os.Pipe()
+	if err == nil {
+		_, err = never.Read(make([]byte, 1))
+		_ = open.Close()
 	}
+	fmt.Fprintln(os.Stderr, "nothing to wait for:", err)
+	os.Exit(1)
 }
 
 // spawn starts a child that outlives its parent and holds its output.
