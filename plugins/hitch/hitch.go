@@ -232,16 +232,12 @@ func (h *hitch) served(c conf, file string) error {
 		return refuse("remove private-key there: the key is in the same file as the certificate",
 			"%s names a private-key for %s", h.settings.Config, file)
 	}
-	if temp := filepath.Join(filepath.Dir(followed(file)), unfinished); c.global(temp) {
+	if c.global(checkpoint.Unfinished(followed(file))) {
 		return refuse(fmt.Sprintf("write pem-dir-glob = \"*.pem\" into %s", h.settings.Config),
 			"%s has hitch load whatever is in %s: it would not start with a file that is being written", h.settings.Config, c.pemDir)
 	}
 	return nil
 }
-
-// unfinished is a name as those that package checkpoint gives to a file until it
-// is complete.
-const unfinished = ".certwright-X-0"
 
 func (h *hitch) inPlace(file string, content []byte) bool {
 	was, err := os.ReadFile(file)

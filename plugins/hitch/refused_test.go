@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/certwright/certwright/sdk"
+	"github.com/certwright/certwright/sdk/checkpoint"
 )
 
 // What hitch would not serve, or could not start with, is refused before
@@ -27,7 +28,7 @@ func TestRefusesWhatHitchWouldNotServe(t *testing.T) {
 
 	// A run that is killed while it writes leaves a file that hitch does not start with.
 	put(t, p.config, strings.Replace(good, "pem-dir-glob", "#", 1))
-	left := filepath.Join(p.certs, unfinished)
+	left := checkpoint.Unfinished(filepath.Join(p.certs, "a.test.pem"))
 	put(t, left, "")
 	if h := plugin(t, p.settings(), t.TempDir()); h.ConfigTest(t.Context(), &recorder{}) == nil {
 		t.Error("hitch does not mind an unfinished file")

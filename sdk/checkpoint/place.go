@@ -62,6 +62,11 @@ func tempName(path, token string, n int) string {
 	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".certwright-%s-%d", token, n))
 }
 
+// Unfinished gives a path such as a file has until it is complete and takes its
+// place: the same directory, and a name that begins with a dot. A server that reads
+// all of a directory must pass over it.
+func Unfinished(path string) string { return tempName(path, "X", 0) }
+
 // place puts a file into its place by a rename. Before it has its owner and
 // mode, only the owner of this process can read it.
 func (s *Store) place(from io.Reader, temp, path string, a attributes) (err error) {

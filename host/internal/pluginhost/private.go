@@ -43,9 +43,9 @@ func (h *Host) enclose(p *sandbox.Policy, own ...string) error {
 }
 
 // around gives paths by which all can be reached that the given ones hold, less
-// what is private, a real path. The kernel's rules can grant and not take back; so a directory
-// with something private in it is granted as what else is in it now. It cannot be
-// listed itself then.
+// what is private, of which the real paths are given. The kernel's rules can grant
+// and not take back; so a directory with something private in it is granted as what
+// else is in it now. It cannot be listed itself then.
 func (r realPaths) around(paths, private []string) []string {
 	var out []string
 	for _, p := range paths {

@@ -79,9 +79,9 @@ type Checked struct {
 
 // Instances checks those that requests use, in the order in which they are met, and
 // then the others that are configured: settings, secrets and sandbox, and, if these
-// are in order, the plugin itself looks at its settings, and then at what it works
-// with. One whose plugin cannot be used is left out if a certificate needs it: that
-// is told elsewhere.
+// are in order, each is started, all at once, to say what is wrong with its settings
+// and whether it could work. One whose plugin cannot be used is left out if a
+// certificate needs it: that is told elsewhere.
 func (e *Engine) Instances(ctx context.Context, requests []model.Request, lineages map[string]model.Lineage) []Checked {
 	var out []Checked
 	seen, used := map[string]bool{}, map[string]bool{}
@@ -119,7 +119,7 @@ func (e *Engine) Instances(ctx context.Context, requests []model.Request, lineag
 	for i, c := range out {
 		if c.spec != nil {
 			all.Go(func() error {
-				out[i].Ailing = e.ailing(ctx, *c.spec)
+				e.examine(ctx, &out[i])
 				return nil
 			})
 		}
@@ -142,16 +142,6 @@ func (e *Engine) checked(ctx context.Context, configured config.Instance, bound 
 		return c
 	}
 	s := m.spec()
-	s.ValidateOnly = true
-	running, err := e.Plugins.Start(ctx, s)
-	if err == nil {
-		err = running.Stop(ctx)
-	}
-	if err != nil {
-		c.Errs = append(c.Errs, err)
-		return c
-	}
-	s.ValidateOnly = false
 	c.spec = &s
 	return c
 }
@@ -163,11 +153,13 @@ const (
 	atOnce = 8
 )
 
-// ailing asks an instance whether it could work now, with its credentials.
-func (e *Engine) ailing(ctx context.Context, s pluginhost.Spec) (errs []error) {
-	running, err := e.Plugins.Start(ctx, s)
+// examine starts an instance, and asks it whether it could work now, with its
+// credentials.
+func (e *Engine) examine(ctx context.Context, c *Checked) {
+	running, err := e.Plugins.Start(ctx, *c.spec)
 	if err != nil {
-		return []error{err}
+		c.Errs = append(c.Errs, err)
+		return
 	}
 	asking, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -176,15 +168,14 @@ func (e *Engine) ailing(ctx context.Context, s pluginhost.Spec) (errs []error) {
 		err = sdk.Hint(fmt.Errorf("it did not answer within %s", healthTimeout), "see whether what it works with can be reached")
 	}
 	for _, p := range problems {
-		errs = append(errs, fmt.Errorf("instance %s: %w", s.Name, p))
+		c.Ailing = append(c.Ailing, fmt.Errorf("instance %s: %w", c.Name, p))
 	}
 	if err != nil {
-		errs = append(errs, fmt.Errorf("ask instance %s whether it could work: %w", s.Name, err))
+		c.Ailing = append(c.Ailing, fmt.Errorf("ask instance %s whether it could work: %w", c.Name, err))
 	}
 	if err := running.Stop(ctx); err != nil {
-		errs = append(errs, err)
+		c.Ailing = append(c.Ailing, err)
 	}
-	return errs
 }
 
 // secretReader fetches what a reference leads to.
