@@ -1,6 +1,7 @@
 package plugintest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,12 +32,12 @@ func asHost(t *testing.T, f *Faulty) (string, error) {
 }
 
 func killed(err error) bool {
-	exit, ok := err.(*exec.ExitError)
-	status, known := syscall.WaitStatus(0), false
-	if ok {
-		status, known = exit.Sys().(syscall.WaitStatus)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
 	}
-	return known && status.Signaled() && status.Signal() == syscall.SIGKILL
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // Each step has its round, in which the victim dies and nobody else, and one more
