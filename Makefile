@@ -16,9 +16,9 @@ BENCHDIR   ?= $(BUILD)/bench
 BUILD   := $(CURDIR)/build
 PLUGDIR := $(BUILD)/libexec/certwright/plugins
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/main.go))
-BINS    := $(BUILD)/bin/certwright $(BUILD)/bin/plugincheck $(PLUGINS:%=$(PLUGDIR)/certwright-plugin-%)
 
-# A plugin that needs a vendor's SDK and every example are modules of their own.
+# A plugin that needs a vendor's SDK (APART) and every example are modules of their own.
+APART   := $(patsubst %/go.mod,./%,$(wildcard plugins/*/go.mod))
 MODULES := . $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod examples/*/go.mod))
 
 # Other directories than the standard ones are compiled in, so that an installed program finds
@@ -51,22 +51,29 @@ SHELL       := /bin/sh
 UMASK       := umask 022;
 
 .DELETE_ON_ERROR:
-.PHONY: all build install demo ca test test-all lint fuzz proto bench docs clean \
+.PHONY: all build programs install demo ca test test-all lint fuzz proto bench docs clean \
         packages vet tools proto-check cross race reproducible FORCE
 
 all: build
 
 ## build: the program, plugincheck and every plugin, as released
-build: $(BINS)
+build: FORCE | $(BUILD)/.lock
+	@$(UMASK) $(LOCK) $(MAKE) --no-print-directory programs
+
+# One go build for all of a module: one for each program would look at the same packages two
+# dozen times. What has not changed stays in its place, where others may be copying it.
+programs:
+	@$(UMASK) $(RELEASE) build $(FLAGS) -o $(BUILD)/programs/ ./cmd/certwright ./cmd/plugincheck $(filter-out $(APART),$(PLUGINS:%=./plugins/%)); \
+	for m in $(APART); do $(RELEASE) -C "$$m" build $(FLAGS) -o $(BUILD)/programs/ .; done; \
+	put() { [ "$(BUILD)/programs/$$1" -ef "$$2" ] || ln -f "$(BUILD)/programs/$$1" "$$2"; }; \
+	for p in certwright plugincheck; do put $$p $(BUILD)/bin/$$p; done; \
+	for p in $(PLUGINS); do put $$p $(PLUGDIR)/certwright-plugin-$$p; done
 
 $(BUILD)/.lock:
 	@$(UMASK) mkdir -p $(BUILD)/bin $(PLUGDIR); touch $@
 
 $(BUILD)/bin/%: FORCE | $(BUILD)/.lock
 	@$(UMASK) $(LOCK) $(RELEASE) -C cmd/$* build $(FLAGS) -o $@ .
-
-$(PLUGDIR)/certwright-plugin-%: FORCE | $(BUILD)/.lock
-	@$(UMASK) $(LOCK) $(RELEASE) -C plugins/$* build $(FLAGS) -o $@ .
 
 ## install: build, then copy below DESTDIR
 # A user who installs for himself keeps his configuration below ~/.config and cannot make a directory
