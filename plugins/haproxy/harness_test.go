@@ -227,12 +227,19 @@ func (p *proxy) stop(t *testing.T) {
 	if p.process == nil {
 		return
 	}
-	_ = p.process.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		_ = p.process.Process.Kill()
-		t.Errorf("haproxy did not end\n%s", p.output)
+	again, late := time.NewTicker(time.Second), time.After(patience)
+	defer again.Stop()
+	for ended := false; !ended; {
+		// A master that begins a reload at this moment forgets that it is to end.
+		_ = p.process.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.ended:
+			ended = true
+		case <-again.C:
+		case <-late:
+			_ = p.process.Process.Kill()
+			t.Fatalf("haproxy did not end\n%s", p.output)
+		}
 	}
 	p.process = nil
 }
